@@ -1,0 +1,29 @@
+"""Arithmetic on weights and logits: the int8 grid, and how far two sets of logits are apart."""
+
+from __future__ import annotations
+
+import torch
+
+INT8_MAX = 127
+
+
+def quantize_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Symmetric int8 along the first axis: (rows, …) → int8 (rows, …), float32 scale (rows, 1…).
+
+    scale = max|row| / 127 rounded up to an 11-bit mantissa, value = round(w / scale), nearest even; a row
+    of zeros has scale 1. The short mantissa makes value · scale exact in float32 and the scale exact in
+    float16, so every runtime that quantizes the product again finds the same integers and scales.
+    """
+    flat = weight.detach().float().reshape(weight.shape[0], -1)
+    peak = flat.abs().amax(dim=1)
+    exact = torch.where(peak > 0, peak / INT8_MAX, torch.ones_like(peak))
+    scale = ((exact.view(torch.int32) + 0x1FFF) & ~0x1FFF).view(torch.float32)
+    scale = scale.reshape(-1, *[1] * (weight.dim() - 1))
+    values = torch.clamp(torch.round(weight.detach().float() / scale), -INT8_MAX, INT8_MAX)
+    return values.to(torch.int8), scale
+
+
+def on_grid(weight: torch.Tensor) -> torch.Tensor:
+    """The nearest tensor that `quantize_rows` represents exactly; applying it twice changes nothing."""
+    values, scale = quantize_rows(weight)
+    return values.float() * scale

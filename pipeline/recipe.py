@@ -1,0 +1,242 @@
+"""The whole configuration of a run: frozen records, validated when they are built, read from TOML.
+
+Nothing else determines a result: no environment variable, no global, no flag without a recipe entry.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.types import RecipeError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Record(BaseModel):
+    """Frozen; unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Task(Record):
+    """How passages become windows and logits become answers (all lengths in tokens)."""
+
+    kind: Literal["question-answering"] = "question-answering"
+    max_length: Annotated[int, Field(ge=16, le=512)] = 384
+    stride: Count = 128
+    n_best: Count = 20
+    max_answer_length: Count = 30
+
+    @model_validator(mode="after")
+    def _stride_leaves_room(self) -> Task:
+        if self.stride >= self.max_length - 8:
+            raise ValueError(
+                f"stride must be below max_length - 8 = {self.max_length - 8}, got {self.stride}"
+            )
+        return self
+
+
+class Questions(Record):
+    """A question set: a shipped set's name (passages, practice), a SQuAD JSON path, or a hub id."""
+
+    source: str
+    split: str = "train"
+    fingerprint: Sha256 | None = None
+    """Identity of its questions (`squad.fingerprint`): known, a result is found without the data."""
+    limit: Count | None = None
+    """Keep the first so many questions; all when absent."""
+
+
+class Data(Record):
+    train: Questions
+    eval: Questions
+    calibration: Questions
+
+
+class Checkpoint(Record):
+    """A model: a local folder or a hub id; `sha256` is that of its model.safetensors."""
+
+    source: str
+    revision: str | None = None
+    sha256: Sha256 | None = None
+
+
+class Training(Record):
+    """One run of transformers' Trainer. Batches are cut by tokens after grouping by length."""
+
+    epochs: Annotated[float, Field(gt=0)] = 2.0
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 2e-4
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.06
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    tokens_per_batch: Annotated[int, Field(ge=64)] = 6144
+    accumulate: Count = 1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    train_word_embeddings: bool = True
+    storage: Literal["float32", "float16", "int8"] = "float32"
+    """Grid the result's matrices are rounded to before anything is measured or passed on."""
+
+
+class Teach(Training):
+    """Fine-tuning an encoder on the task. A teacher that already has the task's head is left as it is."""
+
+
+class StudentShape(Record):
+    """Where the student starts: teacher layers, or a checkpoint of its own."""
+
+    source: str | None = None
+    revision: str | None = None
+    sha256: Sha256 | None = None
+    layers: Literal["alternate"] | tuple[Annotated[int, Field(ge=0)], ...] = "alternate"
+
+    @model_validator(mode="after")
+    def _layers_ascend(self) -> StudentShape:
+        if self.layers != "alternate" and (
+            not self.layers or list(self.layers) != sorted(set(self.layers))
+        ):
+            raise ValueError(
+                f"layers must be 'alternate' or teacher layers in ascending order, got {list(self.layers)}"
+            )
+        return self
+
+
+class Distil(Training):
+    """Loss = soft · T² · KL(teacher ‖ student) + hard · cross-entropy + cosine · (1 − cos of last states)."""
+
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    soft: Weight = 5.0
+    hard: Weight = 2.0
+    cosine: Weight = 1.0
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> Distil:
+        if self.soft + self.hard + self.cosine == 0:
+            raise ValueError("soft, hard and cosine are all 0; give at least one loss a weight")
+        return self
+
+
+class Prune(Record):
+    """Share of heads and feed-forward neurons kept in every layer; 1.0 leaves them alone."""
+
+    keep_heads: Fraction = 1.0
+    keep_neurons: Fraction = 1.0
+    importance: Literal["magnitude", "taylor"] = "magnitude"
+
+
+class Quantize(Record):
+    """int8 for linears (per output channel, dynamic activations) and embeddings (per row)."""
+
+    linears: Literal["int8", "float32"] = "int8"
+    embeddings: Literal["int8", "float32"] = "int8"
+    keep_float: tuple[str, ...] = ()
+    """Module paths left in float32."""
+
+
+class Verify(Record):
+    """The tolerance that turns measurements into a verdict."""
+
+    questions: Count = 500
+    """Questions on which a fast runtime is compared; the first of the evaluation set."""
+    emulated_questions: Count = 60
+    """The same where the program is evaluated op by op (Core ML away from a Mac)."""
+    min_sqnr_db: float = 15.0
+    min_span_agreement: Fraction = 0.95
+    max_f1_drop: Annotated[float, Field(ge=0)] = 1.0
+    golden_cases: Count = 12
+
+
+class Bench(Record):
+    """Paired timing on this machine."""
+
+    length: Annotated[int, Field(ge=16, le=512)] = 384
+    threads: Count = 1
+    warmup: Count = 5
+    runs: Count = 20
+
+
+class Recipe(Record):
+    """Everything that determines a run."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    description: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    task: Task = Task()
+    data: Data
+    teacher: Checkpoint
+    teach: Teach = Teach()
+    student: StudentShape = StudentShape()
+    distil: Distil = Distil()
+    prune: Prune = Prune()
+    quantize: Quantize = Quantize()
+    verify: Verify = Verify()
+    bench: Bench = Bench()
+
+
+def shipped_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def load(name_or_path: str) -> Recipe:
+    """A shipped recipe by name, or any by its TOML path.
+
+    Raises RecipeError, naming the key and the nearest valid one, when it cannot be used.
+    """
+    path = RECIPES / f"{name_or_path}.toml"
+    if name_or_path not in shipped_names():
+        path = Path(name_or_path)
+        if path.suffix != ".toml" or not path.is_file():
+            hint = _nearest(name_or_path, shipped_names())
+            raise RecipeError(
+                f"unknown recipe {name_or_path!r}{hint}; shipped are {', '.join(shipped_names())}, "
+                "or give the path of a .toml file"
+            )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from None
+    return build(table, str(path))
+
+
+def build(table: dict[str, Any], where: str) -> Recipe:
+    """Validates a parsed recipe; `where` names it in messages."""
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {_sentence(error)}") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    at = [str(part) for part in first["loc"]]
+    key = ".".join(at)
+    if first["type"] == "extra_forbidden":
+        return f"unknown key {key}{_nearest(at[-1], _fields_at(at[:-1]))}"
+    if first["type"] == "missing":
+        return f"key {key} is missing"
+    got = first.get("input")
+    shown = f", got {got!r}" if not isinstance(got, dict) else ""
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]}{shown}"
+
+
+def _fields_at(path: list[str]) -> list[str]:
+    record: Any = Recipe
+    for part in path:
+        record = record.model_fields[part].annotation
+    return list(record.model_fields)
+
+
+def _nearest(name: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

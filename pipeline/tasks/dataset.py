@@ -1,0 +1,52 @@
+"""A recipe's question set: what stands for it in a key, its questions, its training windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from transformers import PreTrainedTokenizerBase
+
+from pipeline.recipe import Questions, Task
+from pipeline.tasks import question_answering, squad
+from pipeline.tasks.question_answering import Window
+from pipeline.tasks.squad import Question
+from pipeline.types import DataError, Progress
+
+
+@dataclass(frozen=True)
+class QuestionSet:
+    """Reads its source once, when it is first needed."""
+
+    entry: Questions
+
+    def identity(self) -> str:
+        """The questions' fingerprint; the hub name where neither the recipe nor a file here gives it."""
+        if self.entry.fingerprint:
+            return self.entry.fingerprint
+        if squad.locate(self.entry.source):
+            return squad.fingerprint(self.questions)
+        return f"hub:{self.entry.source}:{self.entry.split}:{self.entry.limit or 'all'}"
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        """The questions themselves; DataError when they are not those the recipe's fingerprint stands for."""
+        found = squad.read(self.entry.source, self.entry.split, self.entry.limit)
+        expected = self.entry.fingerprint
+        if expected and squad.fingerprint(found) != expected:
+            raise DataError(
+                f"{self.entry.source} holds other questions than the recipe's fingerprint "
+                f"{expected[:12]}… stands for; name it with --train-data or --eval-data to use it all the same"
+            )
+        return found
+
+    def windows(
+        self, tokenizer: PreTrainedTokenizerBase, task: Task, progress: Progress
+    ) -> list[Window]:
+        """Training windows of all questions, in order."""
+        found: list[Window] = []
+        for done, question in enumerate(self.questions, start=1):
+            found.extend(question_answering.windows(question, tokenizer, task))
+            if done % 500 == 0 or done == len(self.questions):
+                progress.update(done, len(self.questions), "reading questions")
+        return found

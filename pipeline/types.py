@@ -1,0 +1,128 @@
+"""The records and errors that cross a boundary. Imports nothing heavy: everything may import this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+class PipelineError(Exception):
+    """A failure that one sentence explains; `exit_code` is what the process returns."""
+
+    exit_code = 1
+
+
+class UsageError(PipelineError, ValueError):
+    """What the user gave cannot be used: a flag, a recipe, a data file, a checkpoint folder."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """A recipe that names an unknown key or holds a value outside its range."""
+
+
+class DataError(UsageError):
+    """A question file or passage that cannot be read as what it should be."""
+
+
+class MissingTool(PipelineError):
+    """A package that this target needs is not installed; the message says how to install it."""
+
+    exit_code = 3
+
+
+class VerificationFailed(PipelineError):
+    """An artifact that differs from the model it was made from by more than the tolerance."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One stage's committed result. `key` is computed from inputs, `sha256` from bytes."""
+
+    kind: str
+    path: Path
+    key: str
+    sha256: str
+    parents: tuple[str, ...]
+    metrics: Mapping[str, float]
+    origin: Literal["made", "reused", "shipped"] = "made"
+    seconds: float = 0.0
+
+
+class Progress(Protocol):
+    """What a stage reports to while it works."""
+
+    def update(self, done: float, total: float, note: str = "") -> None:
+        """`done` of `total` units of work, with a short remark (a rate, a loss)."""
+
+    def say(self, sentence: str) -> None:
+        """One sentence a person should see."""
+
+
+class Silent:
+    """A `Progress` that shows nothing."""
+
+    def update(self, done: float, total: float, note: str = "") -> None:
+        pass
+
+    def say(self, sentence: str) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorPlan:
+    """What int8 means for one weight: symmetric, value = int8 · scale, scale = max|w| / 127 along `axis`."""
+
+    role: Literal["linear", "embedding"]
+    dtype: Literal["int8", "float32"]
+    axis: int = 0
+    activations: Literal["dynamic-int8", "float"] = "float"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantization:
+    """The one record every exporter reads: weight name (as in the module's state dict) → plan."""
+
+    tensors: Mapping[str, TensorPlan] = field(default_factory=dict)
+
+    def modules(self, role: str, dtype: str = "int8") -> tuple[str, ...]:
+        """Paths of the modules whose weight has this role and type, in the record's order."""
+        return tuple(
+            name.removesuffix(".weight")
+            for name, plan in self.tensors.items()
+            if plan.role == role and plan.dtype == dtype
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Student:
+    """What an exporter lowers.
+
+    `module` maps input_ids, attention_mask, both int32 (1, seq) with seq ≤ max_length, to
+    start_logits, end_logits, both float32 (1, seq). Its quantized weights already lie on the int8 grid
+    of `quantization`, so every runtime's own symmetric rounding finds the same integers.
+    """
+
+    name: str
+    module: torch.nn.Module
+    quantization: Quantization
+    max_length: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class Answerer(Protocol):
+    """Anything that turns a window of token ids into logits: a torch model or a program's runner."""
+
+    def __call__(
+        self, input_ids: np.ndarray, attention_mask: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """int32 (1, seq) twice → start and end logits, float32 (1, seq) each."""
