@@ -27,3 +27,18 @@ def on_grid(weight: torch.Tensor) -> torch.Tensor:
     """The nearest tensor that `quantize_rows` represents exactly; applying it twice changes nothing."""
     values, scale = quantize_rows(weight)
     return values.float() * scale
+
+
+def stored(weight: torch.Tensor, storage: str) -> torch.Tensor:
+    """A matrix as `storage` (float32, float16 or int8) represents it, in float32."""
+    if storage == "int8":
+        return on_grid(weight)
+    return weight.half().float() if storage == "float16" else weight
+
+
+def round_to_storage(model: torch.nn.Module, storage: str) -> None:
+    """Rounds every matrix to the grid it will be stored on, so that what is measured is what is kept."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() >= 2:
+                parameter.copy_(stored(parameter, storage))

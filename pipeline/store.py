@@ -1,8 +1,8 @@
 """Content-addressed stage results: keyed from inputs, hashed from bytes, committed by rename.
 
-    STORE/results/KEY/manifest.json + files      one committed result
-    STORE/work/KEY/                              where a stage writes, and keeps its checkpoints, until then
-    STORE/locks/KEY                              held while a result is being made
+STORE/results/KEY/manifest.json + files      one committed result
+STORE/work/KEY/                              where a stage writes, and keeps its checkpoints, until then
+STORE/locks/KEY                              held while a result is being made
 """
 
 from __future__ import annotations

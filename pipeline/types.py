@@ -122,7 +122,5 @@ class Student:
 class Answerer(Protocol):
     """Anything that turns a window of token ids into logits: a torch model or a program's runner."""
 
-    def __call__(
-        self, input_ids: np.ndarray, attention_mask: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """int32 (1, seq) twice → start and end logits, float32 (1, seq) each."""

@@ -13,7 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline import losses
 from pipeline.models import checkpoint
-from pipeline.numerics import on_grid
+from pipeline.models.teacher import freeze_word_embeddings, run_teacher, save, set_dropout
+from pipeline.numerics import round_to_storage
 from pipeline.recipe import Checkpoint, Task
 from pipeline.recipe import Teach as Settings
 from pipeline.tasks.dataset import QuestionSet
@@ -82,9 +83,7 @@ class Teach:
             )
 
         began = time.monotonic()
-        metrics = train(
-            model, loss, windows, self.options, seed=self.seed, work=work, progress=progress
-        )
+        metrics = train(model, loss, windows, self.options, seed=self.seed, work=work, progress=progress)
         metrics["tokens_per_second"] = _rate(windows, self.options.epochs, began)
         round_to_storage(model, self.options.storage)
         return model, metrics
@@ -92,58 +91,3 @@ class Teach:
 
 def _rate(windows: list[Any], epochs: float, began: float) -> float:
     return epochs * sum(len(w.ids) for w in windows) / (time.monotonic() - began)
-
-
-def run_teacher(
-    model: PreTrainedModel,
-    batch: Batch,
-    *,
-    through: torch.nn.Module | None = None,
-    hidden: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Start and end logits (batch, seq) and, where asked for, the last hidden states (batch, seq, hidden).
-
-    `through` is the module to call where it is not the model itself (one that wraps it).
-    """
-    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-    if model.config.model_type == "bert":
-        inputs["token_type_ids"] = batch["token_type_ids"]
-    result = (through or model)(**inputs, output_hidden_states=hidden, return_dict=True)
-    states = result.hidden_states[-1] if hidden else None
-    return result.start_logits, result.end_logits, states
-
-
-def set_dropout(model: torch.nn.Module, share: float) -> None:
-    """The same dropout everywhere, attention weights included."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = share
-
-
-def freeze_word_embeddings(model: PreTrainedModel, storage: str) -> None:
-    """Puts the word embeddings on the storage grid now and keeps them there."""
-    table = model.get_input_embeddings().weight
-    with torch.no_grad():
-        table.copy_(stored(table, storage))
-    table.requires_grad_(False)
-
-
-def round_to_storage(model: torch.nn.Module, storage: str) -> None:
-    """Rounds every matrix to the grid it will be stored on, so that what is measured is what is kept."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() >= 2:
-                parameter.copy_(stored(parameter, storage))
-
-
-def stored(weight: torch.Tensor, storage: str) -> torch.Tensor:
-    """A matrix as `storage` represents it, in float32."""
-    if storage == "int8":
-        return on_grid(weight)
-    return weight.half().float() if storage == "float16" else weight
-
-
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
-    """A Hugging Face checkpoint: config.json, model.safetensors, tokenizer files."""
-    model.save_pretrained(out, max_shard_size="100GB")
-    tokenizer.save_pretrained(out)

@@ -40,9 +40,7 @@ class QuestionSet:
             )
         return found
 
-    def windows(
-        self, tokenizer: PreTrainedTokenizerBase, task: Task, progress: Progress
-    ) -> list[Window]:
+    def windows(self, tokenizer: PreTrainedTokenizerBase, task: Task, progress: Progress) -> list[Window]:
         """Training windows of all questions, in order."""
         found: list[Window] = []
         for done, question in enumerate(self.questions, start=1):

@@ -1,0 +1,52 @@
+"""The teacher: a Hugging Face question-answering model, run, frozen and saved the same way everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from pipeline.numerics import stored
+
+Batch = dict[str, torch.Tensor]
+
+
+def run_teacher(
+    model: PreTrainedModel,
+    batch: Batch,
+    *,
+    through: torch.nn.Module | None = None,
+    hidden: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Start and end logits (batch, seq) and, where asked for, the last hidden states (batch, seq, hidden).
+
+    `through` is the module to call where it is not the model itself (one that wraps it).
+    """
+    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+    if model.config.model_type == "bert":
+        inputs["token_type_ids"] = batch["token_type_ids"]
+    result = (through or model)(**inputs, output_hidden_states=hidden, return_dict=True)
+    states = result.hidden_states[-1] if hidden else None
+    return result.start_logits, result.end_logits, states
+
+
+def set_dropout(model: torch.nn.Module, share: float) -> None:
+    """The same dropout everywhere, attention weights included."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = share
+
+
+def freeze_word_embeddings(model: PreTrainedModel, storage: str) -> None:
+    """Puts the word embeddings on the storage grid now and keeps them there."""
+    table = model.get_input_embeddings().weight
+    with torch.no_grad():
+        table.copy_(stored(table, storage))
+    table.requires_grad_(False)
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+    """A Hugging Face checkpoint: config.json, model.safetensors, tokenizer files."""
+    model.save_pretrained(out, max_shard_size="100GB")
+    tokenizer.save_pretrained(out)
