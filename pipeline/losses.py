@@ -1,4 +1,4 @@
-"""Training losses. Logits are (batch, seq), hidden states (batch, seq, hidden), masks (batch, seq) of 0 and 1."""
+"""Training losses. Logits and masks of 0 and 1 are (batch, seq), hidden states (batch, seq, hidden)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ def hard(logits: torch.Tensor, gold: torch.Tensor, mask: torch.Tensor) -> torch.
     return F.cross_entropy(over_tokens(logits, mask), gold)
 
 
-def soft(
-    student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor, temperature: float
-) -> torch.Tensor:
+def soft(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor, temperature: float) -> torch.Tensor:
     """T² · KL(teacher ‖ student) at temperature T (Hinton et al. 2015, section 2), mean over the batch.
 
     The factor T² keeps the gradient's size independent of T.

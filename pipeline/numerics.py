@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 INT8_MAX = 127
@@ -42,3 +43,18 @@ def round_to_storage(model: torch.nn.Module, storage: str) -> None:
         for parameter in model.parameters():
             if parameter.dim() >= 2:
                 parameter.copy_(stored(parameter, storage))
+
+
+def sqnr_db(reference: np.ndarray, other: np.ndarray) -> float:
+    """Signal to quantization noise, 10 · log10(Σ reference² / Σ (reference − other)²), in float64.
+
+    Infinite where both are the same; −inf where `other` is not finite.
+    """
+    wanted, got = reference.astype(np.float64), other.astype(np.float64)
+    if not np.isfinite(got).all():
+        return float("-inf")
+    noise = float(((wanted - got) ** 2).sum())
+    signal = float((wanted**2).sum())
+    if noise == 0.0:
+        return float("inf")
+    return 10.0 * float(np.log10(signal / noise)) if signal > 0 else float("-inf")

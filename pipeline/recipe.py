@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,9 +24,9 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Record(BaseModel):
-    """Frozen; unknown keys are refused."""
+    """Frozen; unknown keys are refused, and numbers that are not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Task(Record):
@@ -40,9 +41,7 @@ class Task(Record):
     @model_validator(mode="after")
     def _stride_leaves_room(self) -> Task:
         if self.stride >= self.max_length - 8:
-            raise ValueError(
-                f"stride must be below max_length - 8 = {self.max_length - 8}, got {self.stride}"
-            )
+            raise ValueError(f"stride must be below max_length - 8 = {self.max_length - 8}, got {self.stride}")
         return self
 
 
@@ -58,17 +57,21 @@ class Questions(Record):
 
 
 class Data(Record):
+    """What is trained on, what accuracy is measured on (never the same), and what statistics come from."""
+
     train: Questions
     eval: Questions
     calibration: Questions
 
 
 class Checkpoint(Record):
-    """A model: a local folder or a hub id; `sha256` is that of its model.safetensors."""
+    """A model: a shipped name, a local folder or a hub id; `sha256` is that of its model.safetensors."""
 
     source: str
     revision: str | None = None
     sha256: Sha256 | None = None
+    weights: Literal["checkpoint", "random"] = "checkpoint"
+    """random: only its config and tokenizer are used."""
 
 
 class Training(Record):
@@ -101,9 +104,7 @@ class StudentShape(Record):
 
     @model_validator(mode="after")
     def _layers_ascend(self) -> StudentShape:
-        if self.layers != "alternate" and (
-            not self.layers or list(self.layers) != sorted(set(self.layers))
-        ):
+        if self.layers != "alternate" and (not self.layers or list(self.layers) != sorted(set(self.layers))):
             raise ValueError(
                 f"layers must be 'alternate' or teacher layers in ascending order, got {list(self.layers)}"
             )
@@ -205,6 +206,8 @@ def load(name_or_path: str) -> Recipe:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror}") from None
     return build(table, str(path))
 
 
@@ -217,8 +220,8 @@ def build(table: dict[str, Any], where: str) -> Recipe:
 
 
 def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    at = [str(part) for part in first["loc"]]
+    errors = error.errors()
+    first, at = errors[0], _key_parts(errors[0]["loc"])
     key = ".".join(at)
     if first["type"] == "extra_forbidden":
         return f"unknown key {key}{_nearest(at[-1], _fields_at(at[:-1]))}"
@@ -226,8 +229,18 @@ def _sentence(error: ValidationError) -> str:
         return f"key {key} is missing"
     got = first.get("input")
     shown = f", got {got!r}" if not isinstance(got, dict) else ""
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]}{shown}"
+    choices = [_lowered(e["msg"]) for e in errors if _key_parts(e["loc"]) == at]
+    return f"{key}: {' or '.join(dict.fromkeys(choices))}{shown}"
+
+
+def _key_parts(location: tuple[int | str, ...]) -> list[str]:
+    """The keys down to a value; pydantic's names for the choices of a union are left out."""
+    return [str(p) for p in takewhile(lambda part: "[" not in str(part), location)]
+
+
+def _lowered(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[0].lower() + message[1:]
 
 
 def _fields_at(path: list[str]) -> list[str]:

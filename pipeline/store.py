@@ -27,6 +27,9 @@ from filelock import FileLock, Timeout
 from pipeline.types import Artifact, PipelineError, Progress, UsageError
 
 MANIFEST = "manifest.json"
+SEAL = "seal"
+ROOM_LEFT = 2**20
+"""Free bytes below which a failed write is put down to a full disk."""
 
 
 class Stage(Protocol):
@@ -175,6 +178,8 @@ class Store:
     def make(self, stage: Stage, progress: Progress) -> Artifact:
         """The stage's result: reused, taken from the package, or made now and committed."""
         key = key_of(stage, self.seed)
+        if self.fresh and key not in self._made:
+            shutil.rmtree(self.root / "work" / key, ignore_errors=True)
         lock = FileLock(self.root / "locks" / key)
         try:
             lock.acquire(timeout=0)
@@ -186,8 +191,7 @@ class Store:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise PipelineError(
-                    f"the disk is full: {stage.name} needs more room under {self.root}; "
-                    "free some and run again"
+                    f"the disk is full: {stage.name} needs more room under {self.root}; free some and run again"
                 ) from None
             raise
         finally:
@@ -213,9 +217,7 @@ class Store:
         def unpack(out: Path) -> dict[str, Any]:
             self.shipped.unpack(key, out)
             if tree_digest(hash_tree(out)) != manifest["sha256"]:
-                raise PipelineError(
-                    f"the shipped result of {stage.name} is damaged; install the package again"
-                )
+                raise PipelineError(f"the shipped result of {stage.name} is damaged; install the package again")
             return manifest
 
         return self._artifact(key, self._commit(key, unpack), "shipped")
@@ -246,6 +248,7 @@ class Store:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         manifest = fill(out)
+        manifest = {**manifest, SEAL: seal(manifest)}
         _write_synced(out / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True))
         final = self.root / "results" / key
         if final.exists():
@@ -255,11 +258,7 @@ class Store:
         return manifest
 
     def _manifest(self, key: str) -> dict[str, Any] | None:
-        try:
-            manifest = json.loads((self.root / "results" / key / MANIFEST).read_text())
-        except (OSError, ValueError):
-            return None
-        return manifest if isinstance(manifest, dict) and "sha256" in manifest else None
+        return read_manifest(self.root / "results" / key)
 
     def _artifact(self, key: str, manifest: Mapping[str, Any], origin: Any) -> Artifact:
         return Artifact(
@@ -274,10 +273,34 @@ class Store:
         )
 
 
+def seal(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 over everything a manifest says but the seal itself."""
+    return hashlib.sha256(_canonical({k: v for k, v in manifest.items() if k != SEAL})).hexdigest()
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """A result's manifest; None when it is missing, unreadable or not what was sealed."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(manifest, dict) and manifest.get(SEAL) == seal(manifest)
+    return manifest if whole else None
+
+
+def _disk_is_full(error: BaseException, root: Path) -> bool:
+    """Whether this failure, or what caused it, is a full disk; some writers do not raise OSError for it."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    if "os error 28" in str(error).lower() or "no space left" in str(error).lower():
+        return True
+    return not isinstance(error, PipelineError) and shutil.disk_usage(root).free < ROOM_LEFT
+
+
 def _damage(folder: Path, manifest: Mapping[str, Any] | None) -> str | None:
     """What is wrong with a committed result, or None."""
     if manifest is None:
-        return "its manifest cannot be read"
+        return "its manifest cannot be read or has changed"
     try:
         found = hash_tree(folder)
     except PipelineError as error:
@@ -289,8 +312,6 @@ def _damage(folder: Path, manifest: Mapping[str, Any] | None) -> str | None:
             return f"{name} does not belong to it"
         if found[name]["sha256"] != manifest["files"][name]["sha256"]:
             return f"{name} has changed"
-    if tree_digest(found) != manifest["sha256"]:
-        return "its manifest has changed"
     return None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,6 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from pipeline.recipe import Training
 from pipeline.tasks.question_answering import Window
@@ -82,7 +83,7 @@ class Schedule:
 
 
 def collate(windows: Sequence[Window]) -> Batch:
-    """Windows → input_ids, attention_mask, token_type_ids (batch, seq), start_positions, end_positions (batch,)."""
+    """Windows → ids, mask and token types (batch, seq), gold start and end positions (batch,)."""
     longest = max(len(w.ids) for w in windows)
     ids = np.zeros((len(windows), longest), np.int64)
     mask, types = np.zeros_like(ids), np.zeros_like(ids)
@@ -134,7 +135,7 @@ class _Trainer(Trainer):
     def get_train_dataloader(self) -> DataLoader[Window]:
         loader: DataLoader[Window] = DataLoader(
             self.train_dataset,  # type: ignore[arg-type]
-            batch_sampler=self.schedule,  # type: ignore[arg-type]
+            batch_sampler=self.schedule,
             collate_fn=collate,
         )
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
@@ -212,6 +213,7 @@ def train(
             logging_steps=max(1, min(20, steps // 10)),
             save_steps=CHECKPOINT_STEPS,
             save_total_limit=2,
+            logging_nan_inf_filter=False,
             seed=seed,
             disable_tqdm=True,
             report_to=[],
@@ -224,12 +226,24 @@ def train(
         loss=loss,
     )
     _mute(trainer)
-    last = get_last_checkpoint(str(work / "checkpoints")) if (work / "checkpoints").exists() else None
+    last = _last_whole_checkpoint(work / "checkpoints")
     if last:
-        progress.say(f"going on from {Path(last).name}")
-    trainer.train(resume_from_checkpoint=last)
-    tail = report.losses[-max(1, len(report.losses) // 10) :]
-    return {"steps": float(steps), "final_loss": float(np.mean(tail)) if tail else float("nan")}
+        progress.say(f"going on from {last.name}")
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return {"steps": float(steps), "final_loss": float(np.mean(losses[-max(1, len(losses) // 10) :]))}
+
+
+def _last_whole_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint whose trainer_state.json, written last, can be read; others are removed."""
+    whole = []
+    for path in folder.glob("checkpoint-*"):
+        try:
+            state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            whole.append((int(state["global_step"]), path))
+        except (OSError, ValueError, KeyError):
+            shutil.rmtree(path)
+    return max(whole)[1] if whole else None
 
 
 def _mute(trainer: Trainer) -> None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoTokenizer
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
 
 from pipeline.recipe import Checkpoint, StudentShape
 from pipeline.store import sha256_file
 from pipeline.types import UsageError
 
+SHIPPED = Path(__file__).parents[1] / "pretrained"
 FAMILIES = ("bert", "distilbert")
 WEIGHTS = "model.safetensors"
 TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"]
@@ -23,17 +30,29 @@ HEAD = "qa_outputs.weight"
 
 def identity(reference: Checkpoint | StudentShape) -> str:
     """What stands for a checkpoint in a key: its weights' sha256, or its hub name when that is not known."""
-    assert reference.source is not None
+    source = str(reference.source)
     if reference.sha256:
         return reference.sha256
-    if is_local(reference.source):
-        return sha256_file(check_folder(Path(reference.source)) / WEIGHTS)
-    return f"hub:{reference.source}@{reference.revision or 'main'}"
+    folder = locate(source)
+    if folder is None:
+        return f"hub:{source}@{reference.revision or 'main'}"
+    if is_random(reference):
+        return f"random:{sha256_file(check_config(folder) / 'config.json')}"
+    return sha256_file(check_folder(folder) / WEIGHTS)
 
 
-def is_local(source: str) -> bool:
-    """Whether a source is meant as a folder here."""
-    return Path(source).exists() or source.startswith(("/", ".", "~"))
+def is_random(reference: Checkpoint | StudentShape) -> bool:
+    """Whether only the shapes of a checkpoint are used, its weights drawn at random."""
+    return isinstance(reference, Checkpoint) and reference.weights == "random"
+
+
+def locate(source: str) -> Path | None:
+    """The folder behind a source: a shipped name's or a local path's; None when it names a hub model."""
+    shipped = SHIPPED / source
+    if re.fullmatch(r"[a-z0-9-]+", source) and shipped.is_dir():
+        return shipped
+    path = Path(source).expanduser()
+    return path if path.exists() or source.startswith(("/", ".", "~")) else None
 
 
 def resolve(reference: Checkpoint | StudentShape) -> Path:
@@ -42,10 +61,10 @@ def resolve(reference: Checkpoint | StudentShape) -> Path:
     Raises UsageError when it is not there, cannot be fetched, or its weights hash to something else.
     """
     source = str(reference.source)
-    if is_local(source):
-        folder = check_folder(Path(source))
-    else:
-        folder = check_folder(_fetch(source, reference.revision))
+    folder = locate(source) or _fetch(source, reference.revision)
+    if is_random(reference):
+        return check_config(folder)
+    check_folder(folder)
     if reference.sha256 and sha256_file(folder / WEIGHTS) != reference.sha256:
         raise UsageError(
             f"{source}/{WEIGHTS} does not hash to the recipe's sha256 {reference.sha256[:12]}…; "
@@ -70,8 +89,8 @@ def _fetch(source: str, revision: str | None) -> Path:
         ) from None
 
 
-def check_folder(folder: Path) -> Path:
-    """The folder itself, once it holds a config of a supported family and whole safetensors weights."""
+def check_config(folder: Path) -> Path:
+    """The folder itself, once it holds a config of a supported family."""
     if not folder.is_dir():
         raise UsageError(f"checkpoint folder {folder} does not exist; check the path")
     try:
@@ -82,9 +101,13 @@ def check_folder(folder: Path) -> Path:
     except (ValueError, AttributeError):
         raise UsageError(f"{folder}/config.json is not valid JSON") from None
     if family not in FAMILIES:
-        raise UsageError(
-            f"{folder} holds a model of family {family!r}; supported are {', '.join(FAMILIES)}"
-        )
+        raise UsageError(f"{folder} holds a model of family {family!r}; supported are {', '.join(FAMILIES)}")
+    return folder
+
+
+def check_folder(folder: Path) -> Path:
+    """The folder itself, once it holds a config of a supported family and whole safetensors weights."""
+    check_config(folder)
     if not (folder / WEIGHTS).is_file():
         raise UsageError(
             f"checkpoint folder {folder} has no {WEIGHTS} (pickled weights are not loaded); "
@@ -100,25 +123,44 @@ def check_folder(folder: Path) -> Path:
 
 def has_head(folder: Path) -> bool:
     """Whether a checkpoint already has a question-answering head."""
+    if not (folder / WEIGHTS).is_file():
+        return False
     with safe_open(str(folder / WEIGHTS), "pt") as file:
         return HEAD in file.keys()  # noqa: SIM118  (a safe_open handle is no mapping)
 
 
-def load_model(folder: Path, **config: Any) -> PreTrainedModel:
-    """A question-answering model in float32, its head random when the checkpoint has none."""
-    settings = AutoConfig.from_pretrained(folder, **config)
-    model: PreTrainedModel = AutoModelForQuestionAnswering.from_pretrained(
-        folder,
-        config=settings,
-        dtype=torch.float32,
-        attn_implementation="sdpa" if torch.cuda.is_available() else "eager",
-        use_safetensors=True,
-    )
+def load_model(folder: Path) -> PreTrainedModel:
+    """A question-answering model in float32; what the folder has no weights for is random."""
+    settings = AutoConfig.from_pretrained(folder)
+    attention = "sdpa" if torch.cuda.is_available() else "eager"
+    model: PreTrainedModel
+    if not (folder / WEIGHTS).is_file():
+        model = AutoModelForQuestionAnswering.from_config(
+            settings, dtype=torch.float32, attn_implementation=attention
+        )
+        return model
+    logging.set_verbosity_error()  # the head that an encoder lacks is no news here
+    try:
+        model, found = AutoModelForQuestionAnswering.from_pretrained(
+            folder,
+            config=settings,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except RuntimeError:
+        raise UsageError(f"{folder}/{WEIGHTS} has weights of other shapes than its config.json says") from None
+    lacking = sorted(name for name in found["missing_keys"] if not name.startswith("qa_outputs."))
+    if lacking:
+        raise UsageError(f"{folder}/{WEIGHTS} lacks {lacking[0]} and {len(lacking) - 1} more; fetch it again")
     return model
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The fast tokenizer of a checkpoint or bundle folder, without the truncation saved in it."""
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        raise UsageError(f"{folder} has no tokenizer (tokenizer.json or vocab.txt)")
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, use_fast=True)
     except (OSError, ValueError, KeyError) as error:
@@ -127,3 +169,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         raise UsageError(f"{folder} has no tokenizer.json (a fast tokenizer is needed)")
     tokenizer.model_max_length = 10**9  # windows cut the passage; no warning about its whole length
     return tokenizer
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """tokenizer.json, tokenizer_config.json and vocab.txt (one token a line, line number = id)."""
+    tokenizer.save_pretrained(folder)
+    by_id = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in by_id), encoding="utf-8")

@@ -60,7 +60,8 @@ class Embeddings(nn.Module):
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         places = torch.arange(input_ids.shape[1], device=input_ids.device)
         x_BSE: torch.Tensor = self.norm(self.word(input_ids) + self.position(places))
-        return self.dropout(x_BSE)
+        out_BSE: torch.Tensor = self.dropout(x_BSE)
+        return out_BSE
 
 
 class Attention(nn.Module):
@@ -136,7 +137,7 @@ class StudentModel(nn.Module):
         bias_B11S = (1.0 - attention_mask.to(x_BSE.dtype))[:, None, None, :] * MASKED
         for layer in self.layers:
             x_BSE = layer(x_BSE, bias_B11S)
-        return x_BSE
+        return x_BSE  # type: ignore[no-any-return]
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, with_states: bool = False

@@ -41,6 +41,7 @@ def set_dropout(model: torch.nn.Module, share: float) -> None:
 def freeze_word_embeddings(model: PreTrainedModel, storage: str) -> None:
     """Puts the word embeddings on the storage grid now and keeps them there."""
     table = model.get_input_embeddings().weight
+    assert isinstance(table, torch.nn.Parameter)
     with torch.no_grad():
         table.copy_(stored(table, storage))
     table.requires_grad_(False)

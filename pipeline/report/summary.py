@@ -25,7 +25,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One model of the result table. `size_bytes` is what is on disk (an artifact) or its weights in float32."""
+    """One line of the result table. `size_bytes`: the artifact on disk, or a torch model's float32 weights."""
 
     label: str
     kind: str

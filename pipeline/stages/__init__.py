@@ -1,0 +1,27 @@
+"""The stages in the order of a run; one file each."""
+
+from pipeline.stages.baseline import Baseline, precision_of
+from pipeline.stages.bench import Bench, BenchTorch
+from pipeline.stages.bundle import MakeBundle
+from pipeline.stages.distil import Distil
+from pipeline.stages.evaluate import Evaluate
+from pipeline.stages.export import Export
+from pipeline.stages.prune import Prune
+from pipeline.stages.quantize import Quantize
+from pipeline.stages.teach import Teach
+from pipeline.stages.verify import Verify
+
+__all__ = [
+    "Baseline",
+    "Bench",
+    "BenchTorch",
+    "Distil",
+    "Evaluate",
+    "Export",
+    "MakeBundle",
+    "Prune",
+    "Quantize",
+    "Teach",
+    "Verify",
+    "precision_of",
+]

@@ -72,7 +72,7 @@ class Distil:
         )
         round_to_storage(model, self.options.storage)
         student.save(model, out)
-        tokenizer.save_pretrained(out)
+        checkpoint.save_tokenizer(tokenizer, out)
         metrics["parameters"] = float(sum(p.numel() for p in model.parameters()))
         return metrics
 
@@ -102,9 +102,10 @@ class Distil:
 
         def loss(trained: torch.nn.Module, batch: Batch) -> torch.Tensor:
             mask = batch["attention_mask"]
-            teacher.to(mask.device)
+            torch.nn.Module.to(teacher, mask.device)
             with torch.no_grad():
                 *targets, wanted = run_teacher(teacher, batch, hidden=True)
+            assert wanted is not None
             *logits, states = trained(batch["input_ids"], mask, with_states=True)
             golds = batch["start_positions"], batch["end_positions"]
             total = options.cosine * losses.cosine(states, wanted, mask)

@@ -48,3 +48,9 @@ class QuestionSet:
             if done % 500 == 0 or done == len(self.questions):
                 progress.update(done, len(self.questions), "reading questions")
         return found
+
+    def spread(self, count: int) -> list[Question]:
+        """So many questions, evenly spread over the set (all, if it has no more)."""
+        if count >= len(self.questions):
+            return self.questions
+        return [self.questions[i * len(self.questions) // count] for i in range(count)]

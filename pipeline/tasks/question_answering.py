@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.recipe import Task
 from pipeline.tasks.squad import Question
-from pipeline.types import Answerer, DataError
+from pipeline.types import Answerer, DataError, PipelineError
 
 NO_TOKEN = (0, 0)
 
@@ -76,9 +76,7 @@ def windows(question: Question, tokenizer: PreTrainedTokenizerBase, task: Task) 
         inside = [part == 1 for part in encoded.sequence_ids(i)]
         if not any(inside):
             continue
-        offsets = np.array(
-            [p if here else NO_TOKEN for p, here in zip(pairs, inside, strict=True)], np.int32
-        )
+        offsets = np.array([p if here else NO_TOKEN for p, here in zip(pairs, inside, strict=True)], np.int32)
         start, end = _gold(question, offsets)
         found.append(Window(np.array(ids, np.int32), np.array(types, np.int8), offsets, start, end))
     if not found:
@@ -90,8 +88,11 @@ def _gold(question: Question, offsets: np.ndarray) -> tuple[int, int]:
     """Token positions of the first gold answer, or (0, 0) when it does not lie wholly in this window."""
     if not question.answers:
         return 0, 0
-    first, text = question.answers[0].start, question.answers[0].text
-    last = first + len(text)
+    text = question.answers[0].text
+    first = question.answers[0].start + len(text) - len(text.lstrip())
+    last = first + len(text.strip())
+    if first >= last:
+        return 0, 0
     in_passage = offsets[:, 1] > 0
     starts = np.flatnonzero(in_passage & (offsets[:, 0] <= first) & (offsets[:, 1] > first))
     ends = np.flatnonzero(in_passage & (offsets[:, 0] < last) & (offsets[:, 1] >= last))
@@ -113,6 +114,8 @@ def decode(
     logits: per window, start and end logits, (seq,) each. A span starts and ends at passage tokens of one
     window, is at most `max_answer_length` tokens long, and scores start + end logit. With `may_be_empty`
     (SQuAD v2.0) the empty answer competes with the [CLS] score of the window that is least sure of it.
+    Of equal scores the first window's earliest span is the best, on every machine.
+    Raises PipelineError when no score is finite.
     """
     candidates: list[tuple[float, int, int, int]] = []
     for index, (window, (start, end)) in enumerate(zip(parts, logits, strict=True)):
@@ -126,6 +129,8 @@ def decode(
             best.append((passage[first:last], first, last, total, index))
         if len(best) == task.n_best:
             break
+    if not best:
+        raise PipelineError("the model's logits are not finite, so no answer can be read from them")
     if may_be_empty:
         empty = min(float(s[0] + e[0]) for s, e in logits)
         best.append(("", 0, 0, empty, 0))
@@ -142,7 +147,7 @@ def decode(
 def _spans(
     window: Window, start: np.ndarray, end: np.ndarray, index: int, task: Task
 ) -> Iterator[tuple[float, int, int, int]]:
-    """(score, window, first token, last token) of this window's n best spans."""
+    """(score, window, first token, last token) of this window's n best spans, best and earliest first."""
     inside = np.flatnonzero(window.offsets[:, 1] > 0)
     starts = np.where(np.isin(np.arange(len(start)), inside), start.astype(np.float64), -np.inf)
     ends = np.where(np.isin(np.arange(len(end)), inside), end.astype(np.float64), -np.inf)
@@ -150,11 +155,16 @@ def _spans(
     distance = np.arange(length)[None, :] - np.arange(length)[:, None]
     allowed = (distance >= 0) & (distance < task.max_answer_length)
     totals = np.where(allowed, starts[:, None] + ends[None, :], -np.inf).ravel()
-    count = min(task.n_best, totals.size)
-    for flat in np.argpartition(-totals, count - 1)[:count]:
-        if np.isfinite(totals[flat]):
-            i, j = divmod(int(flat), length)
+    finite = np.flatnonzero(np.isfinite(totals))
+    seen: set[tuple[int, int]] = set()
+    for flat in finite[np.argsort(-totals[finite], kind="stable")]:
+        i, j = divmod(int(flat), length)
+        place = int(window.offsets[i][0]), int(window.offsets[j][1])
+        if place not in seen:
+            seen.add(place)
             yield float(totals[flat]), index, i, j
+        if len(seen) == task.n_best:
+            return
 
 
 def answer(

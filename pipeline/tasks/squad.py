@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import operator
 import re
 import string
 import zlib
@@ -68,7 +69,7 @@ def read_file(path: Path) -> list[Question]:
         raw = path.read_bytes()
         if raw[:2] == b"\x1f\x8b":
             raw = gzip.decompress(raw)
-        document = json.loads(raw.decode("utf-8"))
+        document = json.loads(raw.decode("utf-8-sig"))
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise DataError(f"{path} is a damaged or truncated gzip file; fetch it again") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -89,7 +90,9 @@ def read_file(path: Path) -> list[Question]:
 
 
 def _question(entry: Mapping[str, Any], passage: str, where: str) -> Question:
-    answers = tuple(Answer(a["text"], int(a["answer_start"])) for a in entry["answers"])
+    if not (isinstance(entry["question"], str) and isinstance(passage, str)):
+        raise TypeError
+    answers = tuple(Answer(a["text"], operator.index(a["answer_start"])) for a in entry["answers"])
     question = Question(str(entry["id"]), entry["question"], passage, answers)
     for answer in answers:
         if answer.start < 0 or not passage.startswith(answer.text, answer.start):
@@ -111,21 +114,19 @@ def _read_hub(source: str, split: str) -> list[Question]:
             f"data set {source!r} is neither a file here nor to be had from the Hugging Face hub "
             f"({type(error).__name__}); give a SQuAD JSON file with --train-data or --eval-data"
         ) from None
+    try:
+        return [_question({**row, "answers": _pairs(row["answers"])}, row["context"], source) for row in rows]
+    except (KeyError, TypeError, AttributeError):
+        raise DataError(
+            f"data set {source!r} does not have SQuAD's columns (id, context, question, answers)"
+        ) from None
+
+
+def _pairs(answers: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """The hub's two columns → the file format's list of answers."""
     return [
-        _question(
-            {
-                **row,
-                "answers": [
-                    {"text": text, "answer_start": start}
-                    for text, start in zip(
-                        row["answers"]["text"], row["answers"]["answer_start"], strict=True
-                    )
-                ],
-            },
-            row["context"],
-            source,
-        )
-        for row in rows
+        {"text": text, "answer_start": start}
+        for text, start in zip(answers["text"], answers["answer_start"], strict=True)
     ]
 
 

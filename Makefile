@@ -1,0 +1,52 @@
+# make run · make test · make lint · make format · make bench. Each sets up what it needs in .venv.
+PYTHON ?= python3.11
+TORCH := 2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PYTEST_ARGS ?=
+
+.PHONY: run test lint format bench clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.coreml
+	$(BIN)/python -m pipeline.run --target coreml
+
+test: $(VENV)/.all
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.all
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.all
+	$(BIN)/python -m pipeline.bench_export
+
+clean:
+	rm -rf $(VENV) runs
+
+# torch comes first and alone, so that no other package can pull in another build of it. Without a GPU its
+# CPU build is asked for; where the package registry has none, the usual build is taken.
+$(VENV)/.torch: constraints.txt
+	@echo "setting up $(VENV): a few minutes, once"
+	$(PYTHON) -m venv $(VENV)
+	@if nvidia-smi >/dev/null 2>&1 || [ "$$(uname)" = Darwin ]; then \
+		$(PIP) install torch==$(TORCH); \
+	else \
+		$(PIP) install "torch==$(TORCH)+cpu" 2>/dev/null \
+		|| { echo "no CPU build of torch in the registry; taking the usual one"; $(PIP) install torch==$(TORCH); }; \
+	fi
+	touch $@
+
+$(VENV)/.coreml: $(VENV)/.torch pyproject.toml
+	$(PIP) install -c constraints.txt -e '.[coreml]'
+	touch $@
+
+$(VENV)/.all: $(VENV)/.torch pyproject.toml
+	$(PIP) install -c constraints.txt -e '.[all,test]'
+	touch $@ $(VENV)/.coreml

@@ -1,0 +1,1 @@
+"""Programs for phones: one file a runtime, named after its target."""

@@ -1,0 +1,167 @@
+"""What every exporter offers: lower a student to a program, and run that program on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from pipeline.types import MissingTool, Student, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+TARGETS = ("coreml", "executorch", "tflite")
+INPUTS = ("input_ids", "attention_mask")
+OUTPUTS = ("start_logits", "end_logits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowered:
+    """A program on disk. `path` is a file, or for Core ML a package folder."""
+
+    target: str
+    path: Path
+    size_bytes: int
+    tools: Mapping[str, str] = field(default_factory=dict)
+    """Package → version of everything that shaped the bytes."""
+
+
+class Runner(Protocol):
+    """A loaded program.
+
+    `lengths` are the sequence lengths it takes, ascending: a window is padded with zeros (mask 0) to the
+    next of them and the logits are cut back, inside the call. `emulated` says that this is not the
+    runtime a phone uses, and `note` what such a run proves and what it does not.
+    """
+
+    lengths: tuple[int, ...]
+    emulated: bool
+    note: str
+
+    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """int32 (1, seq) twice → start_logits, end_logits: float32 (1, seq) each."""
+
+    def intermediate(
+        self, input_ids: np.ndarray, attention_mask: np.ndarray, modules: tuple[str, ...]
+    ) -> dict[str, np.ndarray]:
+        """Outputs of those modules of the student that the program still shows, in float32; may be empty."""
+
+
+class Exporter(Protocol):
+    """One runtime."""
+
+    target: str
+    suffix: str
+    """Of the program's file name, with the dot."""
+    packages: tuple[str, ...]
+    """Whose versions shape the bytes."""
+
+    def why_unavailable(self) -> str | None:
+        """A sentence with the command that helps, or None when everything is here."""
+
+    def lower(self, student: Student, out: Path) -> Lowered:
+        """Writes the program into the folder `out`."""
+
+    def runner(self, program: Path, *, threads: int = 1) -> Runner:
+        """Loads a program with what this machine has."""
+
+
+def missing(target: str, modules: tuple[str, ...]) -> str | None:
+    """The sentence for the first module that cannot be found, or None."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            return (
+                f"target {target} needs the package {module}, which is not installed; "
+                f"run: pip install -c constraints.txt -e '.[{target}]'"
+            )
+    return None
+
+
+def get(target: str) -> Exporter:
+    """The exporter of a target.
+
+    Raises UsageError for an unknown target and MissingTool when its packages are not installed.
+    """
+    if target not in TARGETS:
+        raise UsageError(f"unknown target {target!r}; targets are {', '.join(TARGETS)} and all")
+    module = importlib.import_module(f"exporters.{target}")
+    exporter: Exporter = module.EXPORTER
+    reason = exporter.why_unavailable()
+    if reason:
+        raise MissingTool(reason)
+    return exporter
+
+
+def pad(ids: np.ndarray, lengths: tuple[int, ...]) -> int:
+    """The length that a window of ids (1, seq) is padded to: the smallest that fits.
+
+    Raises UsageError when the window is longer than the program's longest.
+    """
+    for length in lengths:
+        if ids.shape[1] <= length:
+            return length
+    raise UsageError(f"{ids.shape[1]} tokens are more than the program's {lengths[-1]}")
+
+
+def padded(
+    input_ids: np.ndarray, attention_mask: np.ndarray, lengths: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and mask (1, seq) → int32 (1, length), contiguous, with zeros after the window."""
+    extra = pad(input_ids, lengths) - input_ids.shape[1]
+    ids, mask = (np.pad(array.astype(np.int32), ((0, 0), (0, extra))) for array in (input_ids, attention_mask))
+    return np.ascontiguousarray(ids), np.ascontiguousarray(mask)
+
+
+def int8_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The int8 rows and float32 scales, (rows, columns) and (rows, 1), of a matrix that lies on the grid.
+
+    The matrix is their product, bit for bit: on the grid the largest of a row is 127 · scale.
+    """
+    peak = weight.detach().abs().amax(dim=1, keepdim=True)
+    scale = (peak / 127).masked_fill(peak == 0, 1.0)
+    return (weight.detach() / scale).round().char(), scale
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Distribution name → installed version."""
+    return {package: importlib.metadata.version(package) for package in packages}
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what converters print, from Python or from C++, out of the terminal; errors pass through."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # Left open: log handlers made meanwhile keep these streams, and write to the terminal again afterwards.
+    out, err = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
+    kept = os.dup(1), os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                yield
+        finally:
+            for number, copy in enumerate(kept, start=1):
+                os.dup2(copy, number)
+                os.close(copy)
+
+
+def parse_targets(text: str) -> tuple[str, ...]:
+    """`all`, one target, or a comma list → targets in order, each once. Raises UsageError for an unknown one."""
+    names = TARGETS if text == "all" else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in names:
+        if name not in TARGETS:
+            raise UsageError(f"unknown target {name!r}; targets are {', '.join(TARGETS)} and all")
+    return names

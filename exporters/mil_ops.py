@@ -1,0 +1,397 @@
+"""The MIL operations that encoders use, so that a Core ML program can be evaluated where Core ML is not.
+
+One function an operation, with the operation's own input names (coremltools, `converters/mil/mil/ops/defs`).
+Numbers arrive as tensors: floats in float32, indices and shapes in int64, int8 and uint8 weights as they are.
+The caller rounds results to the type that the program declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+
+Tensor: TypeAlias = torch.Tensor
+Number: TypeAlias = torch.Tensor | float
+Function: TypeAlias = Callable[..., Tensor | Sequence[Tensor]]
+
+OPERATIONS: dict[str, Function] = {}
+MOVES: set[str] = set()
+"""Operations that only move values: their results are already of the declared type."""
+
+
+def operation(*names: str, moves: bool = False) -> Callable[[Function], Function]:
+    """Registers a function under the operations it implements."""
+
+    def register(function: Function) -> Function:
+        for name in names:
+            OPERATIONS[name] = function
+            if moves:
+                MOVES.add(name)
+        return function
+
+    return register
+
+
+def ints(value: Tensor) -> list[int]:
+    """A shape, axes or places as Python integers."""
+    return [int(v) for v in value.reshape(-1).tolist()]
+
+
+def _axes(axes: Tensor | None, x: Tensor) -> list[int]:
+    return list(range(x.dim())) if axes is None else ints(axes)
+
+
+# Arithmetic ------------------------------------------------------------------------------------------
+
+
+def _unary(function: Callable[..., Tensor]) -> Function:
+    return lambda x: function(x)
+
+
+def _binary(function: Callable[..., Tensor]) -> Function:
+    return lambda x, y: function(x, y)
+
+
+_UNARY: dict[str, Callable[..., Tensor]] = {
+    "abs": torch.abs,
+    "ceil": torch.ceil,
+    "cos": torch.cos,
+    "erf": torch.erf,
+    "exp": torch.exp,
+    "floor": torch.floor,
+    "logical_not": torch.logical_not,
+    "relu": torch.relu,
+    "round": torch.round,
+    "sigmoid": torch.sigmoid,
+    "sign": torch.sign,
+    "silu": F.silu,
+    "sin": torch.sin,
+    "softplus": F.softplus,
+    "sqrt": torch.sqrt,
+    "square": torch.square,
+    "tanh": torch.tanh,
+}
+
+_BINARY: dict[str, Callable[..., Tensor]] = {
+    "add": torch.add,
+    "equal": torch.eq,
+    "floor_div": torch.floor_divide,
+    "greater": torch.gt,
+    "greater_equal": torch.ge,
+    "less": torch.lt,
+    "less_equal": torch.le,
+    "logical_and": torch.logical_and,
+    "logical_or": torch.logical_or,
+    "logical_xor": torch.logical_xor,
+    "maximum": torch.maximum,
+    "minimum": torch.minimum,
+    "mod": torch.remainder,
+    "mul": torch.mul,
+    "not_equal": torch.ne,
+    "pow": torch.pow,
+    "real_div": torch.true_divide,
+    "sub": torch.sub,
+}
+OPERATIONS |= {name: _unary(function) for name, function in _UNARY.items()}
+OPERATIONS |= {name: _binary(function) for name, function in _BINARY.items()}
+
+
+@operation("rsqrt")
+def _rsqrt(x: Tensor, epsilon: Number = 1e-12) -> Tensor:
+    return torch.rsqrt(x + epsilon)
+
+
+@operation("inverse")
+def _inverse(x: Tensor, epsilon: Number = 1e-4) -> Tensor:
+    return 1.0 / (x + epsilon)
+
+
+@operation("log")
+def _log(x: Tensor, epsilon: Number = 1e-45) -> Tensor:
+    return torch.log(x + epsilon)
+
+
+@operation("clip")
+def _clip(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    return torch.clamp(x, alpha.item(), beta.item())
+
+
+@operation("gelu")
+def _gelu(x: Tensor, mode: str = "EXACT") -> Tensor:
+    if mode == "SIGMOID_APPROXIMATION":
+        return x * torch.sigmoid(1.702 * x)
+    return F.gelu(x, approximate="tanh" if mode == "TANH_APPROXIMATION" else "none")
+
+
+@operation("softmax")
+def _softmax(x: Tensor, axis: Number = -1) -> Tensor:
+    return torch.softmax(x, int(axis))
+
+
+@operation("layer_norm")
+def _layer_norm(
+    x: Tensor,
+    axes: Tensor | None = None,
+    gamma: Tensor | None = None,
+    beta: Tensor | None = None,
+    epsilon: Number = 1e-5,
+) -> Tensor:
+    normalised = sorted(axis % x.dim() for axis in _axes(axes, x))
+    if normalised != list(range(normalised[0], x.dim())):
+        raise NotImplementedError("layer_norm over axes that are not the last ones")
+    return F.layer_norm(x, x.shape[normalised[0] :], gamma, beta, float(epsilon))
+
+
+@operation("linear")
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return F.linear(x, weight, bias)
+
+
+@operation("matmul")
+def _matmul(x: Tensor, y: Tensor, transpose_x: Number = False, transpose_y: Number = False) -> Tensor:
+    return torch.matmul(x.mT if transpose_x else x, y.mT if transpose_y else y)
+
+
+@operation("einsum")
+def _einsum(values: Sequence[Tensor], equation: str) -> Tensor:
+    return torch.einsum(equation, *values)
+
+
+@operation("scaled_dot_product_attention")
+def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=attn_mask)
+
+
+def _reduction(function: Callable[[Tensor, list[int], bool], Tensor]) -> Function:
+    def reduce(x: Tensor, axes: Tensor | None = None, keep_dims: Number = False) -> Tensor:
+        return function(x, _axes(axes, x), bool(keep_dims))
+
+    return reduce
+
+
+_REDUCTIONS: dict[str, Callable[[Tensor, list[int], bool], Tensor]] = {
+    "reduce_l2_norm": lambda x, axes, keep: torch.sqrt(torch.sum(x * x, axes, keepdim=keep)),
+    "reduce_max": lambda x, axes, keep: torch.amax(x, axes, keepdim=keep),
+    "reduce_mean": lambda x, axes, keep: torch.mean(x, axes, keepdim=keep),
+    "reduce_min": lambda x, axes, keep: torch.amin(x, axes, keepdim=keep),
+    "reduce_sum": lambda x, axes, keep: torch.sum(x, axes, keepdim=keep),
+    "reduce_sum_square": lambda x, axes, keep: torch.sum(x * x, axes, keepdim=keep),
+}
+OPERATIONS |= {name: _reduction(function) for name, function in _REDUCTIONS.items()}
+
+
+@operation("reduce_argmax")
+def _argmax(x: Tensor, axis: Number = -1, keep_dims: Number = False, output_dtype: str = "int32") -> Tensor:
+    del output_dtype  # The declared type of the result says the same.
+    return torch.argmax(x, int(axis), keepdim=bool(keep_dims))
+
+
+@operation("cumsum")
+def _cumsum(
+    x: Tensor,
+    axis: Number = 0,
+    exclusive: Number = False,
+    reverse: Number = False,
+) -> Tensor:
+    along = int(axis)
+    ordered = x.flip(along) if reverse else x
+    total = torch.cumsum(ordered, along)
+    total = total - ordered if exclusive else total
+    return total.flip(along) if reverse else total
+
+
+# Shapes and places -----------------------------------------------------------------------------------
+
+
+@operation("cast")
+def _cast(x: Tensor, dtype: str) -> Tensor:
+    return x != 0 if dtype == "bool" else x
+
+
+@operation("shape")
+def _shape(x: Tensor) -> Tensor:
+    return torch.tensor(x.shape, dtype=torch.int64)
+
+
+@operation("range_1d")
+def _range(end: Tensor, start: Tensor, step: Tensor) -> Tensor:
+    return torch.arange(start.item(), end.item(), step.item())
+
+
+@operation("fill")
+def _fill(shape: Tensor, value: Number = 0.0) -> Tensor:
+    return torch.as_tensor(value).expand(ints(shape))
+
+
+@operation("fill_like")
+def _fill_like(ref_tensor: Tensor, value: Number = 0.0) -> Tensor:
+    return torch.as_tensor(value).expand(ref_tensor.shape)
+
+
+@operation("identity", moves=True)
+def _identity(x: Tensor) -> Tensor:
+    return x
+
+
+@operation("reshape", moves=True)
+def _reshape(x: Tensor, shape: Tensor) -> Tensor:
+    wanted = ints(shape)
+    for i, size in enumerate(wanted):
+        if size == 0:  # The size of the same axis of x, counted from the last (iOS 17).
+            axis = i - len(wanted) + x.dim()
+            wanted[i] = x.shape[axis] if axis >= 0 else 1
+    return x.reshape(wanted)
+
+
+@operation("transpose", moves=True)
+def _transpose(x: Tensor, perm: Tensor) -> Tensor:
+    return x.permute(ints(perm))
+
+
+@operation("expand_dims", moves=True)
+def _expand_dims(x: Tensor, axes: Tensor) -> Tensor:
+    rank = x.dim() + axes.numel()
+    for axis in sorted(axis % rank for axis in ints(axes)):
+        x = x.unsqueeze(axis)
+    return x
+
+
+@operation("squeeze", moves=True)
+def _squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
+    return x.squeeze() if axes is None else x.squeeze(ints(axes))
+
+
+@operation("tile", moves=True)
+def _tile(x: Tensor, reps: Tensor) -> Tensor:
+    return x.repeat(ints(reps))
+
+
+@operation("concat", moves=True)
+def _concat(values: Sequence[Tensor], axis: Tensor, interleave: Number = False) -> Tensor:
+    if interleave:
+        along = int(axis) % values[0].dim()
+        return torch.stack(tuple(values), along + 1).flatten(along, along + 1)
+    return torch.cat([value.reshape(1) if value.dim() == 0 else value for value in values], int(axis))
+
+
+@operation("stack", moves=True)
+def _stack(values: Sequence[Tensor], axis: Tensor) -> Tensor:
+    return torch.stack(tuple(values), int(axis))
+
+
+@operation("split", moves=True)
+def _split(
+    x: Tensor, axis: Tensor, num_splits: Tensor | None = None, split_sizes: Tensor | None = None
+) -> Sequence[Tensor]:
+    along = int(axis)
+    if split_sizes is not None:
+        return torch.split(x, ints(split_sizes), along)
+    assert num_splits is not None
+    return torch.split(x, x.shape[along] // int(num_splits), along)
+
+
+@operation("slice_by_index", moves=True)
+def _slice_by_index(
+    x: Tensor,
+    begin: Tensor,
+    end: Tensor,
+    stride: Tensor | None = None,
+    begin_mask: Tensor | None = None,
+    end_mask: Tensor | None = None,
+    squeeze_mask: Tensor | None = None,
+) -> Tensor:
+    rank = x.dim()
+    first, last = ints(begin), ints(end)
+    steps = [1] * rank if stride is None else ints(stride)
+    open_first, open_last, drop = (
+        [0] * rank if mask is None else ints(mask) for mask in (begin_mask, end_mask, squeeze_mask)
+    )
+    if min(steps, default=1) < 0:
+        raise NotImplementedError("slice_by_index with a negative stride")
+    places = tuple(
+        first[i]
+        if drop[i]
+        else slice(None if open_first[i] else first[i], None if open_last[i] else last[i], steps[i])
+        for i in range(rank)
+    )
+    return x[places]
+
+
+@operation("slice_by_size", moves=True)
+def _slice_by_size(x: Tensor, begin: Tensor, size: Tensor) -> Tensor:
+    ranges = zip(ints(begin), ints(size), strict=True)
+    return x[tuple(slice(at, None if count == -1 else at + count) for at, count in ranges)]
+
+
+@operation("select", moves=True)
+def _select(cond: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(cond, a, b)
+
+
+@operation("gather", moves=True)
+def _gather(
+    x: Tensor,
+    indices: Tensor,
+    axis: Number = 0,
+    batch_dims: Number = 0,
+    validate_indices: Number = False,
+) -> Tensor:
+    along, batch = int(axis) % x.dim(), int(batch_dims)
+    if batch:
+        pairs = zip(x, indices, strict=True)
+        return torch.stack([_as_one(_gather(a, i, along - 1, batch - 1, validate_indices)) for a, i in pairs])
+    flat = indices.reshape(-1).long()
+    taken = x.index_select(along, torch.where(flat < 0, flat + x.shape[along], flat))
+    return taken.reshape((*x.shape[:along], *indices.shape, *x.shape[along + 1 :]))
+
+
+def _as_one(result: Tensor | Sequence[Tensor]) -> Tensor:
+    assert isinstance(result, torch.Tensor)
+    return result
+
+
+@operation("gather_along_axis", moves=True)
+def _gather_along_axis(
+    x: Tensor, indices: Tensor, axis: Number = 0, validate_indices: Number = False
+) -> Tensor:
+    del validate_indices  # Places outside x always raise here.
+    along, places = int(axis), indices.long()
+    return torch.take_along_dim(x, torch.where(places < 0, places + x.shape[along], places), along)
+
+
+# Quantized activations -------------------------------------------------------------------------------
+
+
+def per_channel(parameter: Tensor, x: Tensor, axis: int) -> Tensor:
+    """A scalar or a vector along `axis` → a tensor that broadcasts against x, in float32."""
+    if parameter.dim() == 0:
+        return parameter.float()
+    shape = [1] * x.dim()
+    shape[axis] = -1
+    return parameter.float().reshape(shape)
+
+
+@operation("quantize")
+def _quantize(
+    input: Tensor,
+    scale: Tensor,
+    output_dtype: str,
+    zero_point: Tensor | None = None,
+    axis: Number = 0,
+) -> Tensor:
+    low, high = (-128, 127) if output_dtype == "int8" else (0, 255)
+    steps = torch.round(input / per_channel(scale, input, int(axis)))
+    if zero_point is not None:
+        steps = steps + per_channel(zero_point, input, int(axis))
+    return torch.clamp(steps, low, high)
+
+
+@operation("dequantize")
+def _dequantize(input: Tensor, scale: Tensor, zero_point: Tensor | None = None, axis: Number = 0) -> Tensor:
+    steps = input.float()
+    if zero_point is not None:
+        steps = steps - per_channel(zero_point, input, int(axis))
+    return steps * per_channel(scale, input, int(axis))

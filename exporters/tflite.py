@@ -1,0 +1,190 @@
+"""TFLite for LiteRT: litert-torch lowers the student, ai-edge-quantizer stores its weights as int8."""
+
+from __future__ import annotations
+
+import operator
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from exporters.base import INPUTS, OUTPUTS, Lowered, missing, padded, quiet, versions
+from pipeline.types import Student
+
+if TYPE_CHECKING:
+    import torch
+
+MODULES = ("litert_torch", "ai_edge_quantizer", "ai_edge_litert")
+WEIGHT_BITS = 8
+OPERATIONS = {"linear": "FULLY_CONNECTED", "embedding": "EMBEDDING_LOOKUP"}
+"""Role in the plan → the operation that uses such a weight, as its second input."""
+
+
+class TfliteExporter:
+    """One signature of a fixed length: int32 (1, max_length) twice → float32 (1, max_length) twice."""
+
+    target = "tflite"
+    suffix = ".tflite"
+    packages = ("torch", "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer")
+
+    def why_unavailable(self) -> str | None:
+        return missing(self.target, MODULES)
+
+    def lower(self, student: Student, out: Path) -> Lowered:
+        path = out / f"{student.name}{self.suffix}"
+        path.write_bytes(_quantized(_converted(student), student))
+        return Lowered(
+            target=self.target, path=path, size_bytes=path.stat().st_size, tools=versions(self.packages)
+        )
+
+    def runner(self, program: Path, *, threads: int = 1) -> TfliteRunner:
+        return TfliteRunner(program, threads)
+
+
+EXPORTER = TfliteExporter()
+
+
+class TfliteRunner:
+    """LiteRT's interpreter with XNNPACK, as in an Android app; padding to the program's length is its own."""
+
+    emulated = False
+    note = "LiteRT's interpreter with the XNNPACK delegate, as on a phone's CPU."
+
+    def __init__(self, program: Path, threads: int) -> None:
+        with quiet():
+            from ai_edge_litert.interpreter import Interpreter
+
+            self._interpreter = Interpreter(model_path=str(program), num_threads=threads)
+            self._interpreter.allocate_tensors()
+            self._signature = self._interpreter.get_signature_runner()
+        length = self._signature.get_input_details()[INPUTS[0]]["shape"][1]
+        self.lengths: tuple[int, ...] = (int(length),)
+
+    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        window = padded(input_ids, attention_mask, self.lengths)
+        outputs = self._signature(**dict(zip(INPUTS, window, strict=True)))
+        start, end = (outputs[name][:, : input_ids.shape[1]] for name in OUTPUTS)
+        return start, end
+
+    def intermediate(
+        self, input_ids: np.ndarray, attention_mask: np.ndarray, modules: tuple[str, ...]
+    ) -> dict[str, np.ndarray]:
+        """Nothing: the delegate keeps what happens between the layers to itself."""
+        return {}
+
+
+def _converted(student: Student) -> bytes:
+    """The float program."""
+    with quiet():
+        import litert_torch
+        import torch
+
+        window = torch.zeros(1, student.max_length, dtype=torch.int32)
+        samples = {"input_ids": window, "attention_mask": torch.ones_like(window)}
+        graph = torch.export.export(_named(student.module), (), samples).module()
+        _keep_weights(graph)
+        _keep_lookups(graph)
+        return bytes(litert_torch.convert(graph, sample_kwargs=samples).model_content())
+
+
+def _named(module: torch.nn.Module) -> torch.nn.Module:
+    """The student with outputs that carry their names, which become the signature's."""
+    import torch
+
+    class Named(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.student = module
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
+            return dict(zip(OUTPUTS, self.student(input_ids, attention_mask), strict=True))
+
+    return Named().eval()
+
+
+def _keep_weights(graph: torch.fx.GraphModule) -> None:
+    """Hides the linears' weights from the converter's optimiser.
+
+    It would multiply the scales of the layer norms and of the attention into them, and the products no
+    longer lie on the int8 grid.
+    """
+    import torch
+    from litert_torch.backend.optimization_barrier import optimization_barrier_op
+
+    for node in graph.graph.find_nodes(op="call_function", target=torch.ops.aten.linear.default):
+        weight = node.args[1]
+        with graph.graph.inserting_before(node):
+            # Lowering gives a list back, which getitem expects, only for two tensors and more.
+            both = graph.graph.call_function(optimization_barrier_op, ([weight, weight],))
+            node.update_arg(1, graph.graph.call_function(operator.getitem, (both, 0)))
+    graph.recompile()
+
+
+def _keep_lookups(graph: torch.fx.GraphModule) -> None:
+    """Makes lookups of known rows (the positions) depend on the ids.
+
+    The converter would compute them ahead of time and store floats. Adding a comparison that is false for
+    every id keeps the lookup, whose table can be int8.
+    """
+    import torch
+
+    aten = torch.ops.aten
+    (ids,) = graph.graph.find_nodes(op="placeholder", target=INPUTS[0])
+    for node in graph.graph.find_nodes(op="call_function", target=aten.embedding.default):
+        if _depends_on_inputs(node.args[1]):
+            continue
+        with graph.graph.inserting_before(node):
+            row = graph.graph.call_function(aten.select.int, (ids, 0, 0))
+            negative = graph.graph.call_function(aten.lt.Scalar, (row, 0))
+            zeros = graph.graph.call_function(aten.to.dtype, (negative, torch.int32))
+            node.update_arg(1, graph.graph.call_function(aten.add.Tensor, (node.args[1], zeros)))
+    graph.recompile()
+
+
+def _depends_on_inputs(node: torch.fx.Node) -> bool:
+    return node.op == "placeholder" or any(map(_depends_on_inputs, node.all_input_nodes))
+
+
+def _quantized(program: bytes, student: Student) -> bytes:
+    """The same program with the weights of the plan as int8, one scale a row; the rest stays float.
+
+    Linears quantize their input per call; lookups give the row back as float.
+    """
+    with quiet():
+        from ai_edge_quantizer.qtyping import TFLOperationName
+        from ai_edge_quantizer.quantizer import Quantizer
+
+        quantizer = Quantizer(bytearray(program))
+        for role, operation in OPERATIONS.items():
+            for scope in _scopes(program, student, role):
+                quantizer.add_dynamic_config(
+                    regex=f"^{re.escape(scope)}$",
+                    operation_name=TFLOperationName(operation),
+                    num_bits=WEIGHT_BITS,
+                )
+        return bytes(quantizer.quantize().quantized_model)
+
+
+def _scopes(program: bytes, student: Student, role: str) -> list[str]:
+    """The names by which the quantizer addresses the operations that use this role's int8 weights.
+
+    The converter joins the names of everything it fuses, so that a name mentions several modules; an
+    operation is recognised by its weight instead.
+    """
+    from ai_edge_quantizer.utils import tfl_flatbuffer_utils as flatbuffers
+
+    model = flatbuffers.read_model(bytearray(program))
+    planned = student.quantization.modules(role)
+    weights = [student.module.get_parameter(f"{path}.weight").detach().numpy() for path in planned]
+    scopes = []
+    for graph in model.subgraphs:
+        for operation in graph.operators:
+            code = model.operatorCodes[operation.opcodeIndex].builtinCode
+            if flatbuffers.TFL_OP_CODE_TO_NAME.get(code) != OPERATIONS[role]:
+                continue
+            table = flatbuffers.get_tensor_data(graph.tensors[operation.inputs[1]], model.buffers)
+            if any(np.array_equal(table, weight) for weight in weights):
+                scopes.append(flatbuffers.get_op_scope(operation, graph.tensors))
+    assert len(set(scopes)) == len(planned), f"found {len(scopes)} of {len(planned)} int8 {role} weights"
+    return scopes

@@ -1,0 +1,121 @@
+"""Bundles as others see them: written once, checked byte by byte before anything in them is used.
+
+apps/README.md states the contract; this file is its Python reading.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import exporters.base as exporters
+from exporters.base import Runner
+from pipeline.recipe import Task
+from pipeline.store import MANIFEST, hash_tree
+from pipeline.types import PipelineError, UsageError, VerificationFailed
+
+FORMAT = 1
+GOLDEN = "golden.json"
+VOCABULARY = "vocab.txt"
+TOKENIZER = "tokenizer.json"
+TASK = "question-answering"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A checked bundle."""
+
+    path: Path
+    name: str
+    target: str
+    program: Path
+    task: Task
+    metrics: Mapping[str, float]
+
+    def runner(self, threads: int = 1) -> Runner:
+        """The program, loaded with what this machine has; MissingTool when it has nothing for it."""
+        return exporters.get(self.target).runner(self.program, threads=threads)
+
+
+def lengths_field(lengths: Sequence[int]) -> dict[str, Any]:
+    """How a manifest states which sequence lengths a program takes: a list, or a whole range."""
+    if len(lengths) > 1 and len(lengths) == lengths[-1] - lengths[0] + 1:
+        return {"shortest": lengths[0], "longest": lengths[-1]}
+    return {"fixed": list(lengths)}
+
+
+def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
+    """manifest.json over all files of a bundle folder."""
+    manifest = {"format": FORMAT, "task": TASK, **fields, "files": hash_tree(folder)}
+    (folder / MANIFEST).write_text(
+        json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False), encoding="utf-8"
+    )
+
+
+def read(folder: Path) -> Bundle:
+    """Opens a bundle.
+
+    Raises UsageError when the folder is no bundle that this version reads, VerificationFailed when any
+    file is missing, added or altered.
+    """
+    manifest = _manifest(folder)
+    _check_files(folder, manifest["files"])
+    try:
+        return Bundle(
+            path=folder,
+            name=str(manifest["name"]),
+            target=str(manifest["target"]),
+            program=folder / _inside(manifest["program"]),
+            task=Task(**manifest["windows"]),
+            metrics=manifest["metrics"],
+        )
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(
+            f"{folder}/{MANIFEST} lacks a field that a bundle needs; make the bundle again"
+        ) from None
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    if not folder.is_dir():
+        raise UsageError(f"bundle {folder} does not exist; make one with python -m pipeline.run")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        known, task, files = manifest["format"], manifest["task"], manifest["files"]
+    except FileNotFoundError:
+        raise UsageError(f"{folder} is not a bundle: it has no {MANIFEST}") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise VerificationFailed(f"{folder}/{MANIFEST} is damaged; make the bundle again") from None
+    if not isinstance(known, int) or known > FORMAT:
+        raise UsageError(
+            f"{folder} has bundle format {known}, newer than the {FORMAT} this version reads; update it"
+        )
+    if task != TASK:
+        raise UsageError(f"{folder} is a bundle for the task {task!r}, not {TASK!r}")
+    if not isinstance(files, dict):
+        raise VerificationFailed(f"{folder}/{MANIFEST} is damaged; make the bundle again")
+    return dict(manifest)
+
+
+def _check_files(folder: Path, expected: Mapping[str, Mapping[str, Any]]) -> None:
+    try:
+        found = hash_tree(folder)
+    except PipelineError as error:
+        raise VerificationFailed(str(error)) from None
+    for name in sorted({*expected, *found}):
+        _inside(name)
+        if name not in found:
+            raise VerificationFailed(f"bundle {folder}: {name} is missing; make the bundle again")
+        if name not in expected:
+            raise VerificationFailed(f"bundle {folder}: {name} is not in its manifest; remove it")
+        if found[name]["sha256"] != expected[name].get("sha256"):
+            raise VerificationFailed(f"bundle {folder}: {name} was altered; make the bundle again")
+
+
+def _inside(name: str) -> str:
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or "\\" in name:
+        raise VerificationFailed(f"the manifest names {name!r}, which is outside of the bundle")
+    return name

@@ -1,0 +1,99 @@
+"""How figures are written, the same in the printed table, the report and the model card."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pipeline.report.summary import Check, Latency
+
+MISSING = "–"
+MB = 1e6
+"""Bytes in a megabyte, everywhere: 10⁶, as app stores count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A figure from the literature, shown for orientation; F1 on SQuAD 1.1 dev."""
+
+    label: str
+    megabytes: float
+    f1: float
+
+
+PUBLISHED = (
+    Published(label="BERT-base, float32", megabytes=438.0, f1=88.5),
+    Published(label="DistilBERT, float32", megabytes=265.5, f1=86.9),
+    Published(label="DistilBERT, int8", megabytes=74.7, f1=86.1),
+)
+"""DistilBERT paper, tables 2 and 3 (sizes: parameters × 4 bytes); Intel neural-compressor for int8."""
+PAPER_MEGABYTES = 207.0
+PAPER_TIMES_FASTER = 1.71
+
+_CHECKS = {
+    "sqnr_db": "Logits against the torch student (SQNR)",
+    "span_agreement": "Same answer span as the torch student",
+    "f1_drop": "F1 lost against the torch student",
+}
+
+
+def megabytes(size_bytes: float) -> str:
+    """18.4 MB; two digits below 1 MB, none from 100 MB."""
+    size = size_bytes / MB
+    return f"{size:.{2 if size < 1 else 1 if size < 100 else 0}f} MB"
+
+
+def millions(count: int | None) -> str:
+    """22.7 M parameters as `22.7 M`."""
+    return MISSING if count is None else f"{count / 1e6:.{2 if count < 1e6 else 1}f} M"
+
+
+def milliseconds(value: float) -> str:
+    """41.3 ms; two digits below 10 ms, none from 100 ms."""
+    return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f} ms"
+
+
+def times(value: float) -> str:
+    """5.23×, 14.2×, 120×"""
+    return f"{_ratio(value)}×"
+
+
+def interval(ratio: tuple[float, float, float]) -> str:
+    """The interval's ends: 5.10–5.31."""
+    return f"{_ratio(ratio[1])}–{_ratio(ratio[2])}"
+
+
+def less_time(value: float) -> str:
+    """The other convention for the same ratio: 1.71× is 42 % less time."""
+    share = 1 - 1 / value
+    return f"{abs(share) * 100:.0f} % {'less' if share >= 0 else 'more'} time"
+
+
+def percent_points(value: float) -> str:
+    """EM and F1 are percentages already: 77.1."""
+    return f"{value:.1f}"
+
+
+def conditions(latency: Latency) -> str:
+    """Batch 1, 384 tokens, 1 thread."""
+    return f"batch 1, {latency.length} tokens, {latency.threads} thread{'s' * (latency.threads != 1)}"
+
+
+def check(one: Check) -> tuple[str, str, str]:
+    """What is checked, the measured value, the limit with its relation."""
+    units = {"sqnr_db": (1.0, " dB"), "span_agreement": (100.0, " %"), "f1_drop": (1.0, " points")}
+    scale, unit = units.get(one.name, (1.0, ""))
+    value, limit = _plain(one.value * scale), _plain(one.limit * scale)
+    return _CHECKS.get(one.name, one.name), f"{value}{unit}", f"{one.relation} {limit}{unit}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+
+
+def _plain(value: float) -> str:
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.2f}".rstrip("0").rstrip(".").replace("-", "−") if abs(value) < 1000 else f"{value:,.0f}"

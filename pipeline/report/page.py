@@ -1,0 +1,200 @@
+"""The report of a run: one HTML file that needs nothing else, from the summary alone."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from pipeline.console import seconds
+from pipeline.report import figures, plots
+from pipeline.report.summary import Row, RunSummary, Verdict
+
+REPORT = "report.html"
+TEMPLATE = "page.html"
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """One cell of the result table: the figure, and what is written small below it."""
+
+    main: str
+    small: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """One row of the result table; `marks` refer to the notes below it."""
+
+    label: str
+    kind: str
+    marks: str
+    cells: tuple[_Cell, ...]
+
+
+COLUMNS = (
+    "EM",
+    "F1",
+    "Questions",
+    "Size",
+    "Parameters",
+    "Median latency",
+    "Against BERT-base float32",
+    "Same precision",
+)
+
+
+def render(summary: RunSummary, out: Path) -> Path:
+    """Writes report.html into the folder `out` (the run's) and returns its path."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    notes = _notes(summary.rows)
+    html = environment.get_template(TEMPLATE).render(
+        summary=summary,
+        facts=list(_facts(summary)),
+        made_from=list(_made_from(summary)),
+        columns=COLUMNS,
+        lines=[_line(row, notes) for row in summary.rows],
+        notes=[(mark, note) for note, mark in notes.items()],
+        conditions=_conditions(summary.rows),
+        size_plot=plots.size_against_f1(summary),
+        speed_plot=plots.times_faster(summary),
+        stage_plot=plots.stage_times(summary),
+        paper={
+            "times": figures.times(figures.PAPER_TIMES_FASTER),
+            "less": figures.less_time(figures.PAPER_TIMES_FASTER),
+            "size": f"{figures.PAPER_MEGABYTES:.0f} MB",
+        },
+        verdicts=[
+            (verdict, [(*figures.check(c), c.passed) for c in verdict.checks]) for verdict in summary.verdicts
+        ],
+        stages=[
+            (plots.stage_title(stage), stage, seconds(stage.seconds), seconds(stage.made_in_seconds))
+            for stage in summary.stages
+        ],
+        provenance=list(_flat(summary.provenance)),
+    )
+    path = out / REPORT
+    path.write_text(html, encoding="utf-8")
+    return path
+
+
+def _facts(summary: RunSummary) -> Iterator[tuple[str, str, str]]:
+    """Heading, figure and remark of what matters most."""
+    made = [row for row in summary.rows if row.kind == "artifact"]
+    teacher = next((row for row in summary.rows if row.kind == "teacher"), None)
+    if made:
+        rest = f"teacher {teacher.f1:.1f}" if teacher else ""
+        yield "F1 of the artifacts", _span([row.f1 for row in made], "{:.1f}"), rest
+        sizes = [row.size_bytes for row in made]
+        shrunk = figures.times(teacher.size_bytes / max(sizes)) if teacher else ""
+        text = figures.megabytes(max(sizes))
+        low = figures.megabytes(min(sizes)).removesuffix(" MB")
+        yield (
+            "Size on disk",
+            text if f"{low} MB" == text else f"{low}–{text}",
+            f"{shrunk} smaller than the teacher" if teacher else "",
+        )
+    timed = [row.latency for row in made if row.latency]
+    if timed:
+        ratios = [latency.times_faster_fp32[0] for latency in timed]
+        yield "Speed on this machine", f"{_span(ratios, '{:.1f}')}×", "against BERT-base float32, same runtime"
+    if summary.verdicts:
+        passed = sum(verdict.passed for verdict in summary.verdicts)
+        yield "Verified", f"{passed} of {len(summary.verdicts)}", "artifacts within tolerance"
+
+
+def _span(values: Sequence[float], form: str) -> str:
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low}–{high}"
+
+
+def _made_from(summary: RunSummary) -> Iterator[tuple[str, str]]:
+    """What the resolved recipe says went into the run."""
+    recipe = tomllib.loads(summary.recipe_toml)
+
+    def at(*keys: str) -> Any:
+        value: Any = recipe
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return value
+
+    layers = at("student", "layers")
+    chosen = (
+        f"layers {', '.join(map(str, layers))}" if isinstance(layers, list) else layers and f"{layers} layers"
+    )
+    kept = [
+        f"{share:.0%} of the {what}"
+        for what, share in (("heads", at("prune", "keep_heads")), ("neurons", at("prune", "keep_neurons")))
+        if share is not None and share < 1
+    ]
+    described = {
+        "Teacher": at("teacher", "source"),
+        "Trained on": at("data", "train", "source"),
+        "Student": at("student", "source") or (chosen and f"{chosen} of the teacher"),
+        "Pruned to": " and ".join(kept),
+        "Linears, embeddings": ", ".join(
+            filter(None, (at("quantize", "linears"), at("quantize", "embeddings")))
+        ),
+        "Evaluated on": summary.eval_source,
+    }
+    yield from ((name, str(value)) for name, value in described.items() if value)
+
+
+def _notes(rows: Sequence[Row]) -> dict[str, str]:
+    """Each different note once → its mark: a, b, c …"""
+    different = dict.fromkeys(row.note for row in rows if row.note)
+    return {note: chr(ord("a") + place) for place, note in enumerate(different)}
+
+
+def _line(row: Row, notes: Mapping[str, str]) -> _Line:
+    latency = row.latency
+    speed = [_Cell("not measured"), _Cell(figures.MISSING), _Cell(figures.MISSING)]
+    if latency:
+        speed = [_Cell(figures.milliseconds(latency.median_ms), latency.runtime)]
+        for ratio in (latency.times_faster_fp32, latency.times_faster_same):
+            speed.append(
+                _Cell(figures.times(ratio[0]), f"{figures.interval(ratio)}; {figures.less_time(ratio[0])}")
+                if ratio
+                else _Cell(figures.MISSING, "is float32")
+            )
+    return _Line(
+        label=row.label,
+        kind=row.kind,
+        marks=notes.get(row.note, ""),
+        cells=(
+            _Cell(figures.percent_points(row.em)),
+            _Cell(figures.percent_points(row.f1)),
+            _Cell(f"{row.questions:,}"),
+            _Cell(figures.megabytes(row.size_bytes), "" if row.kind == "artifact" else "in float32"),
+            _Cell(figures.millions(row.parameters)),
+            *speed,
+        ),
+    )
+
+
+def _conditions(rows: Sequence[Row]) -> str:
+    """Under which conditions the latencies were taken; several where the rows differ."""
+    return " or ".join(dict.fromkeys(figures.conditions(row.latency) for row in rows if row.latency))
+
+
+def _flat(provenance: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in provenance.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key} ")
+        else:
+            yield f"{prefix}{key}", figures.MISSING if value is None else str(value)
+
+
+def all_passed(verdicts: Sequence[Verdict]) -> bool:
+    """Whether every target is within its tolerance."""
+    return all(verdict.passed for verdict in verdicts)

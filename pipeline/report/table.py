@@ -1,0 +1,50 @@
+"""The table a run ends with on the terminal: teacher, student and artifacts, one line each."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.report import figures
+from pipeline.report.summary import Row, RunSummary
+
+HONEST = "BERT-base with random weights, same runtime and length: size and latency only. Not a phone's figures."
+
+
+def result_table(summary: RunSummary) -> Table:
+    """EM and F1 in percent, size, median latency, and times faster than BERT-base; fits 80 columns.
+
+    Names and notes are shown as they are: nothing in them is read as markup.
+    """
+    table = Table(title=None, caption=_caption(summary), caption_justify="left", pad_edge=False)
+    table.add_column("model", no_wrap=True, overflow="ellipsis")
+    for heading in ("EM", "F1", "size", "latency", "× BERT\nfloat32", "× BERT\nsame prec."):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in summary.rows:
+        style = "bold" if row.kind == "artifact" else ""
+        table.add_row(*(Text(cell) for cell in _cells(row)), style=style)
+    return table
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    latency = row.latency
+    timed = (figures.MISSING,) * 3
+    if latency:
+        same = latency.times_faster_same
+        timed = (
+            figures.milliseconds(latency.median_ms),
+            figures.times(latency.times_faster_fp32[0]),
+            figures.times(same[0]) if same else figures.MISSING,
+        )
+    accuracy = (figures.percent_points(row.em), figures.percent_points(row.f1))
+    return (row.label, *accuracy, figures.megabytes(row.size_bytes), *timed)
+
+
+def _caption(summary: RunSummary) -> Text:
+    counts = "/".join(dict.fromkeys(f"{row.questions:,}" for row in summary.rows))
+    lines = [f"EM and F1 on {summary.eval_source} ({counts} questions)."]
+    timed = list(dict.fromkeys(figures.conditions(row.latency) for row in summary.rows if row.latency))
+    if timed:
+        lines.append(f"Latency: median here, {' or '.join(timed)}. {HONEST}")
+    lines += [f"{row.label}: {row.note}" for row in summary.rows if row.note]
+    return Text("\n".join(lines), style="dim")

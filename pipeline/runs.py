@@ -1,0 +1,207 @@
+"""One run: makes stages through the store, says what happened to each, and remembers it for the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import tomli_w
+from rich.console import Console
+
+from exporters.base import Exporter
+from pipeline import console, stages
+from pipeline.recipe import Recipe
+from pipeline.report import page, table
+from pipeline.report.summary import Row, RunSummary, StageRecord, Verdict
+from pipeline.stages.baseline import Precision
+from pipeline.stages.bench import CANDIDATE, is_emulated, latency_of
+from pipeline.stages.bundle import FOLDER
+from pipeline.stages.verify import first_bad_layer, judge
+from pipeline.store import Stage, Store, key_of, provenance, tool_version
+from pipeline.types import Artifact, VerificationFailed
+
+UNMADE = ""
+"""What stands for the sha256 of a result that does not exist yet; no stored key covers it."""
+REPORT = "report.html"
+SUMMARY = "summary.json"
+
+
+class Run:
+    """Calls are stages; with `dry` they are only looked up, and nothing is written."""
+
+    def __init__(self, recipe: Recipe, store: Store, screen: Console, *, dry: bool) -> None:
+        self.recipe, self.store, self.screen, self.dry = recipe, store, screen, dry
+        self.records: list[StageRecord] = []
+        self.rows: list[Row] = []
+        self.verdicts: list[Verdict] = []
+        self.timings: dict[str, Artifact] = {}
+        self.bundles: dict[str, str] = {}
+
+    def __call__(self, stage: Stage, about: str = "") -> Artifact:
+        """The stage's artifact. `about` says which one, where a stage is run more than once."""
+        title = f"{stage.name} {about}".strip()
+        return self._plan(stage, title) if self.dry else self._make(stage, title)
+
+    def _plan(self, stage: Stage, title: str) -> Artifact:
+        found = self.store.peek(stage)
+        self.screen.print(f"  {title:28}{found.origin if found else 'to be made'}")
+        return found or Artifact(
+            kind=stage.name,
+            path=Path(),
+            key=key_of(stage, self.store.seed),
+            sha256=UNMADE,
+            parents=(),
+            metrics={},
+        )
+
+    def _make(self, stage: Stage, title: str) -> Artifact:
+        with console.stopwatch() as spent, console.bar(self.screen, title) as bar:
+            artifact = self.store.make(stage, bar)
+        took = spent()
+        self.screen.print(f"  {title:28}{artifact.origin:8}{console.seconds(took):>12}   {_figures(artifact)}")
+        self.records.append(
+            StageRecord(
+                name=title,
+                target=None,
+                origin=artifact.origin,
+                seconds=took,
+                made_in_seconds=artifact.seconds,
+                key=artifact.key,
+                sha256=artifact.sha256,
+                metrics=artifact.metrics,
+            )
+        )
+        return artifact
+
+    def evaluated(self, who: str, model: Artifact, score: Artifact) -> None:
+        """Remembers a torch model's line of the result table."""
+        if self.dry:
+            return
+        parameters = int(model.metrics["parameters"])
+        self.rows.append(
+            Row(
+                label=f"{self.recipe.name} {who}",
+                kind="teacher" if who == "teacher" else "student",
+                parameters=parameters,
+                em=score.metrics["em"],
+                f1=score.metrics["f1"],
+                questions=int(score.metrics["questions"]),
+                size_bytes=4 * parameters,
+                latency=None,
+                note="float32 in torch",
+            )
+        )
+
+    def timed(self, runtime: str, bench: Artifact) -> None:
+        """Remembers a bench result; torch's belongs to the teacher's and student's lines."""
+        if self.dry:
+            return
+        self.timings[runtime] = bench
+        if runtime == "torch":
+            self.rows = [
+                replace(row, latency=latency_of(bench.path, row.label.removeprefix(f"{self.recipe.name} ")))
+                for row in self.rows
+            ]
+
+    def peers(self, exporter: Exporter, program: Artifact) -> tuple[Precision, ...]:
+        """The precisions of BERT-base that a program is timed against; none where it is only evaluated."""
+        if program.sha256 == UNMADE or is_emulated(exporter, program):
+            return ()
+        return tuple(dict.fromkeys(("float32", stages.precision_of(self.recipe.quantize))))
+
+    def judge(self, check: stages.Verify, verified: Artifact) -> None:
+        """Holds a verification against the recipe's tolerance.
+
+        Raises VerificationFailed, naming the check and the first layer that goes wrong.
+        """
+        if self.dry:
+            return
+        verdict = judge(verified, self.recipe.verify)
+        self.verdicts.append(verdict)
+        failed = [c for c in verdict.checks if not c.passed]
+        if failed:
+            with console.bar(self.screen, "looking for the cause") as bar:
+                where = first_bad_layer(check, bar)
+            first = failed[0]
+            raise VerificationFailed(
+                f"{verdict.target}: {first.name} is {first.value:.4g}, wanted {first.relation} {first.limit:g} "
+                f"on {verdict.questions} questions; no bundle was made; first to go wrong: {where}"
+            )
+
+    def deliver(self, target: str, program: Artifact, verified: Artifact, bundle: Artifact, out: Path) -> None:
+        """Puts a target's bundle into the run's folder and remembers its line of the result table."""
+        if self.dry:
+            return
+        replace_folder(bundle.path / FOLDER, out / target)
+        self.bundles[target] = target
+        latency = latency_of(self.timings[target].path, CANDIDATE)
+        self.rows.append(
+            Row(
+                label=f"{self.recipe.name} {target}",
+                kind="artifact",
+                parameters=None,
+                em=verified.metrics["em"],
+                f1=verified.metrics["f1"],
+                questions=int(verified.metrics["questions"]),
+                size_bytes=int(program.metrics["size_bytes"]),
+                latency=latency,
+                note="" if latency else "evaluated op by op; this machine has no runtime for it to time",
+            )
+        )
+
+    def finish(self, out: Path) -> None:
+        """Writes the report, prints the table and says where everything is."""
+        if self.dry:
+            return
+        summary = RunSummary(
+            recipe_name=self.recipe.name,
+            recipe_description=self.recipe.description,
+            recipe_toml=tomli_w.dumps(self.recipe.model_dump(mode="json", exclude_none=True)),
+            eval_source=self.recipe.data.eval.source,
+            rows=tuple(self.rows),
+            stages=tuple(self.records),
+            verdicts=tuple(self.verdicts),
+            bundles=self.bundles,
+            provenance=provenance(),
+            tools={name: tool_version(name) for name in ("torch", "transformers", "numpy")},
+        )
+        page.render(summary, out / REPORT)
+        (out / SUMMARY).write_text(json.dumps(asdict(summary), indent=1, ensure_ascii=False), encoding="utf-8")
+        self.screen.print()
+        self.screen.print(table.render(summary))
+        for target, folder in self.bundles.items():
+            self.screen.print(f"bundle  {target:12}{out / folder}")
+        self.screen.print(f"report              {out / REPORT}")
+
+
+_SHOWN = {
+    "em": "EM {:.1f}",
+    "f1": "F1 {:.1f}",
+    "final_loss": "loss {:.2f}",
+    "parameters": "{:,.0f} parameters",
+    "worst_weight_sqnr_db": "worst weight {:.0f} dB",
+    "size_bytes": "{:,.0f} bytes",
+    "sqnr_db": "SQNR {:.1f} dB",
+    "span_agreement": "same span {:.1%}",
+    "golden_cases": "{:.0f} golden cases",
+}
+
+
+def _figures(artifact: Artifact) -> str:
+    shown = [text.format(artifact.metrics[name]) for name, text in _SHOWN.items() if name in artifact.metrics]
+    return ", ".join(shown)
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Copies a folder beside its target, then swaps it in: readers see the old one or the new one, whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh, old = (target.with_name(f".{target.name}.{part}") for part in ("new", "old"))
+    for leftover in (fresh, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.copytree(source, fresh)
+    if target.exists():
+        target.rename(old)
+    fresh.rename(target)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,125 @@
+"""Results that come with the package: packed small, found by key, unpacked to the very bytes a stage made.
+
+    pretrained/NAME/manifest.json      the stage's own manifest: key, settings, metrics, how it was made
+    pretrained/NAME/packed.safetensors its weights: matrices as int8 rows and scales, vectors as they are
+    pretrained/NAME/*                  its other files
+
+A matrix that another shipped result already holds is stored once: metadata says whose it is. Write one with
+python -m pipeline.shipped STORE KEY NAME [--shares NAME].
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from pipeline.numerics import quantize_rows
+from pipeline.store import MANIFEST
+from pipeline.types import PipelineError, UsageError
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+PACKED = "packed.safetensors"
+WEIGHTS = "model.safetensors"
+SCALE = "::scale"
+SHARED = "::shared"
+
+
+class Pretrained:
+    """The shipped results of one folder."""
+
+    def __init__(self, root: Path = PRETRAINED) -> None:
+        self.root = root
+
+    def manifest(self, key: str) -> dict[str, Any] | None:
+        """The manifest of the shipped result with this key, if there is one."""
+        folder = self._folder(key)
+        return _read_manifest(folder) if folder else None
+
+    def unpack(self, key: str, out: Path) -> None:
+        """Writes its files into `out`, exactly as its stage did."""
+        folder = self._folder(key)
+        assert folder is not None, key
+        for path in folder.iterdir():
+            if path.name not in {MANIFEST, PACKED}:
+                shutil.copyfile(path, out / path.name)
+        save_file(self._weights(folder), str(out / WEIGHTS), metadata={"format": "pt"})
+
+    def _folder(self, key: str) -> Path | None:
+        for manifest in sorted(self.root.glob(f"*/{MANIFEST}")):
+            if _read_manifest(manifest.parent)["key"] == key:
+                return manifest.parent
+        return None
+
+    def _weights(self, folder: Path) -> dict[str, torch.Tensor]:
+        stored = load_file(str(folder / PACKED))
+        with safe_open(str(folder / PACKED), "pt") as file:
+            owners = json.loads((file.metadata() or {}).get("shared", "{}"))
+        weights = {}
+        for name, tensor in stored.items():
+            if not name.endswith(SCALE):
+                scale = stored.get(name + SCALE)
+                weights[name] = tensor if scale is None else tensor.float() * scale
+        for name, (owner, theirs) in owners.items():
+            weights[name] = self._weights(self.root / owner)[theirs]
+        return dict(sorted(weights.items()))
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return manifest
+
+
+def pack(result: Path, folder: Path, shares: Path | None = None) -> None:
+    """Ships a store's result as `folder`; matrices it has in common with `shares` are not stored again.
+
+    Raises UsageError when the weights do not lie on the int8 grid, so that packing would change them.
+    """
+    weights = load_file(str(result / WEIGHTS))
+    theirs = Pretrained(shares.parent)._weights(shares) if shares else {}
+    packed: dict[str, torch.Tensor] = {}
+    owners: dict[str, tuple[str, str]] = {}
+    for name, tensor in weights.items():
+        same = [n for n, t in theirs.items() if t.shape == tensor.shape and torch.equal(t, tensor)]
+        if tensor.dim() >= 2 and same and shares:
+            owners[name] = (shares.name, same[0])
+        elif tensor.dim() >= 2:
+            values, scale = quantize_rows(tensor)
+            if not torch.equal(values.float() * scale, tensor):
+                raise UsageError(f"{name} is not on the int8 grid; train with storage = 'int8' to ship it")
+            packed[name], packed[name + SCALE] = values, scale
+        else:
+            packed[name] = tensor
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(packed, str(folder / PACKED), metadata={"shared": json.dumps(owners)})
+    for path in result.iterdir():
+        if path.name != WEIGHTS:
+            shutil.copyfile(path, folder / path.name)
+
+
+def main() -> int:
+    """Packs one result of a store into the package."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.shipped", description=main.__doc__)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("key")
+    parser.add_argument("name")
+    parser.add_argument("--shares", help="a shipped result whose matrices it may have in common")
+    given = parser.parse_args()
+    try:
+        shares = PRETRAINED / given.shares if given.shares else None
+        pack(given.store / "results" / given.key, PRETRAINED / given.name, shares)
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

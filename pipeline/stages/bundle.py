@@ -1,0 +1,97 @@
+"""bundle: the folder an app or a device sees: program, tokenizer, golden cases, manifest, model card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporters.base import INPUTS, OUTPUTS, Exporter
+from pipeline import bundles, golden
+from pipeline.models import checkpoint
+from pipeline.recipe import Task
+from pipeline.stages.export import program_of
+from pipeline.tasks.dataset import QuestionSet
+from pipeline.types import Artifact, Progress
+
+FOLDER = "bundle"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeBundle:
+    """Everything in it follows from its parents: no time and no machine, so that it can be made again."""
+
+    model_name: str
+    exported: Artifact
+    quantized: Artifact
+    verified: Artifact
+    exporter: Exporter
+    golden: QuestionSet
+    task: Task
+    golden_cases: int
+
+    name = "bundle"
+    version = 1
+
+    def settings(self) -> Mapping[str, Any]:
+        return {
+            "model_name": self.model_name,
+            "target": self.exporter.target,
+            "task": self.task.model_dump(mode="json"),
+            "golden_cases": self.golden_cases,
+        }
+
+    def parents(self) -> Mapping[str, str]:
+        return {
+            "program": self.exported.sha256,
+            "student": self.quantized.sha256,
+            "verification": self.verified.sha256,
+            "questions": self.golden.identity(),
+        }
+
+    def tools(self) -> tuple[str, ...]:
+        return ("torch", "transformers", *self.exporter.packages)
+
+    def run(self, out: Path, work: Path, progress: Progress) -> Mapping[str, float]:
+        folder = out / FOLDER
+        folder.mkdir()
+        program = program_of(self.exported)
+        if program.is_dir():
+            shutil.copytree(program, folder / program.name)
+        else:
+            shutil.copyfile(program, folder / program.name)
+        tokenizer = checkpoint.load_tokenizer(self.quantized.path)
+        checkpoint.save_tokenizer(tokenizer, folder)
+        runner = self.exporter.runner(program)
+        questions = self.golden.spread(self.golden_cases)
+        progress.update(0, 1, "recording golden cases")
+        recorded = {
+            "min_sqnr_db": golden.MIN_SQNR_DB,
+            "cases": golden.cases(questions, runner, tokenizer, self.task),
+        }
+        (folder / bundles.GOLDEN).write_text(
+            json.dumps(recorded, ensure_ascii=False, separators=(",", ":")), encoding="utf-8"
+        )
+        size = sum(f.stat().st_size for f in folder.joinpath(program.name).rglob("*") if f.is_file())
+        size = size or program.stat().st_size
+        metrics = dict(self.verified.metrics)
+        (folder / "README.md").write_text(self._card(program.name, size, metrics), encoding="utf-8")
+        bundles.write_manifest(
+            folder,
+            {
+                "name": self.model_name,
+                "target": self.exporter.target,
+                "program": program.name,
+                "windows": self.task.model_dump(mode="json"),
+                "inputs": [{"name": name, "dtype": "int32", "shape": [1, "seq"]} for name in INPUTS],
+                "outputs": [{"name": name, "dtype": "float32", "shape": [1, "seq"]} for name in OUTPUTS],
+                "lengths": bundles.lengths_field(runner.lengths),
+                "metrics": metrics,
+                "made_from": dict(self.parents()),
+            },
+        )
+        progress.update(1, 1)
+        return {"program_bytes": float(size), "golden_cases": float(len(questions))}

@@ -1,0 +1,74 @@
+"""export: the quantized student → one target's program, by the exporter handed in."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporters.base import Exporter
+from pipeline.models import compressed
+from pipeline.recipe import Task
+from pipeline.types import Artifact, Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Lowers the student; the file is named as the field names such files."""
+
+    quantized: Artifact
+    exporter: Exporter
+    model_name: str
+    precision: str
+    task: Task
+
+    name = "export"
+    version = 1
+
+    def settings(self) -> Mapping[str, Any]:
+        return {
+            "target": self.exporter.target,
+            "file": self.file_name(),
+            "max_length": self.task.max_length,
+        }
+
+    def parents(self) -> Mapping[str, str]:
+        return {"student": self.quantized.sha256}
+
+    def tools(self) -> tuple[str, ...]:
+        return ("torch", *self.exporter.packages)
+
+    def file_name(self) -> str:
+        """{model}_{task}_seq{N}_{precision}_{backend} and the target's suffix."""
+        return (
+            f"{self.model_name}_qa_seq{self.task.max_length}_int8_{self.exporter.target}{self.exporter.suffix}"
+        )
+
+    def run(self, out: Path, work: Path, progress: Progress) -> Mapping[str, float]:
+        metadata = {
+            "description": "Answers a question with a span of a passage (extractive question answering)",
+            "licence": "Apache-2.0",
+            "task": "question-answering",
+            "max_length": str(self.task.max_length),
+            "student_sha256": self.quantized.sha256,
+        }
+        student = compressed.load(self.quantized.path, self.model_name, self.task.max_length, metadata)
+        progress.update(0, 1, f"lowering to {self.exporter.target}")
+        began = time.monotonic()
+        lowered = self.exporter.lower(student, work)
+        lowered.path.rename(out / self.file_name())
+        progress.update(1, 1)
+        return {
+            "size_bytes": float(lowered.size_bytes),
+            "lowering_seconds": time.monotonic() - began,
+            "peak_resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+
+
+def program_of(export: Artifact) -> Path:
+    """The program inside an export's result."""
+    (program,) = (path for path in export.path.iterdir() if path.name != "manifest.json")
+    return program

@@ -1,0 +1,172 @@
+"""What every exporter owes: the same answers as torch, every length, the same bytes twice, plain refusals."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from exporters import base
+from exporters.base import TARGETS, Lowered, Runner
+from pipeline.types import MissingTool, Student, UsageError
+from tests.exporters.conftest import KEPT, MAX_LENGTH, VOCABULARY
+
+# Largest difference from torch's logits, whose spread is about 1. Dynamic int8 rounds what enters a linear
+# to 255 steps; Core ML computes in float16.
+TOLERANCE = 0.1
+PADDING_TOLERANCE = {"coreml": 0.02, "executorch": 1e-4, "tflite": 1e-4}
+
+
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> str:
+    """Each target whose packages are installed."""
+    name = str(request.param)
+    try:
+        base.get(name)
+    except MissingTool as error:
+        pytest.skip(str(error))
+    return name
+
+
+@pytest.fixture(scope="session")
+def loaded(program: Callable[..., Lowered]) -> Callable[..., Runner]:
+    @functools.cache
+    def opened(target: str, kept: bool) -> Runner:
+        return base.get(target).runner(program(target, kept).path)
+
+    return lambda target, kept=False: opened(target, kept)
+
+
+@pytest.fixture
+def runner(target: str, loaded: Callable[..., Runner]) -> Runner:
+    return loaded(target)
+
+
+def window(length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random ids and a full mask, int32 (1, length) each."""
+    ids = np.random.default_rng(length).integers(0, VOCABULARY, (1, length)).astype(np.int32)
+    return ids, np.ones_like(ids)
+
+
+def off_by(runner: Runner, student: Student, ids: np.ndarray, mask: np.ndarray) -> float:
+    """Largest difference from torch's logits."""
+    with torch.inference_mode():
+        expected = student.module(torch.from_numpy(ids), torch.from_numpy(mask))
+    got = runner(ids, mask)
+    assert all(np.isfinite(logits).all() for logits in got)
+    return max(float(np.abs(g - e.numpy()).max()) for g, e in zip(got, expected, strict=True))
+
+
+def digests(program: Path) -> dict[str, str]:
+    """File inside the program → SHA-256."""
+    files = [program] if program.is_file() else sorted(path for path in program.rglob("*") if path.is_file())
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 33, MAX_LENGTH])
+def test_answers_as_torch_does_at_every_length(runner: Runner, tiny: Student, length: int) -> None:
+    assert off_by(runner, tiny, *window(length)) < TOLERANCE
+
+
+def test_logits_are_float32_as_long_as_the_window(runner: Runner) -> None:
+    for logits in runner(*window(9)):
+        assert logits.shape == (1, 9)
+        assert logits.dtype == np.float32
+
+
+def test_lengths_ascend_to_the_students_longest(runner: Runner) -> None:
+    assert runner.lengths[-1] == MAX_LENGTH
+    assert list(runner.lengths) == sorted(set(runner.lengths))
+
+
+@pytest.mark.parametrize("token", [0, VOCABULARY - 1])
+def test_the_first_and_the_last_token_of_the_vocabulary(runner: Runner, tiny: Student, token: int) -> None:
+    ids, mask = window(12)
+    ids[:, 3:9] = token
+    assert off_by(runner, tiny, ids, mask) < TOLERANCE
+
+
+def test_padding_leaves_the_logits_alone(target: str, runner: Runner) -> None:
+    ids, mask = window(20)
+    wide = tuple(np.pad(array, ((0, 0), (0, 21))) for array in (ids, mask))
+    for short, long in zip(runner(ids, mask), runner(*wide), strict=True):
+        np.testing.assert_allclose(long[:, :20], short, atol=PADDING_TOLERANCE[target])
+
+
+def test_asking_twice_gives_the_same_logits(runner: Runner) -> None:
+    first = runner(*window(15))
+    runner(*window(40))
+    for once, again in zip(first, runner(*window(15)), strict=True):
+        np.testing.assert_array_equal(once, again)
+
+
+def test_a_window_too_long_is_refused(runner: Runner) -> None:
+    with pytest.raises(UsageError, match=f"65 tokens are more than the program's {MAX_LENGTH}"):
+        runner(*window(MAX_LENGTH + 1))
+
+
+def test_the_record_says_what_was_made_with_what(target: str, program: Callable[..., Lowered]) -> None:
+    lowered, exporter = program(target), base.get(target)
+    files = [lowered.path] if lowered.path.is_file() else list(lowered.path.rglob("*"))
+    assert lowered.target == exporter.target == target
+    assert lowered.path.name == f"tiny{exporter.suffix}"
+    assert lowered.size_bytes == sum(path.stat().st_size for path in files if path.is_file())
+    assert set(lowered.tools) == set(exporter.packages)
+    assert all(lowered.tools.values())
+
+
+def test_weights_kept_in_float_are_larger_and_still_answer(
+    target: str, program: Callable[..., Lowered], loaded: Callable[..., Runner], tiny_kept: Student
+) -> None:
+    elements = sum(tiny_kept.module.get_parameter(f"{path}.weight").numel() for path in KEPT)
+    grown = program(target, kept=True).size_bytes - program(target).size_bytes
+    assert grown > 0.8 * elements  # at least the second byte of float16, less the scales
+    assert off_by(loaded(target, kept=True), tiny_kept, *window(33)) < TOLERANCE
+
+
+def test_lowering_twice_gives_the_same_bytes_silently_and_leaves_the_student_alone(
+    target: str,
+    program: Callable[..., Lowered],
+    tiny: Student,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    before = {name: tensor.clone() for name, tensor in tiny.module.state_dict().items()}
+    first = digests(program(target).path)
+    capfd.readouterr()
+    again = base.get(target).lower(tiny, tmp_path)
+    assert capfd.readouterr() == ("", "")
+    assert digests(again.path) == first
+    assert not tiny.module.training
+    after = tiny.module.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_missing_package_is_one_sentence_with_the_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None)
+    with pytest.raises(MissingTool, match=rf"target {name} needs the package \w+, .* pip install .*\[{name}\]"):
+        base.get(name)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_importing_an_exporter_loads_no_converter(name: str) -> None:
+    heavy = ("torch", "coremltools", "executorch", "torchao", "litert_torch", "ai_edge_litert", "jax")
+    code = f"import sys, exporters.{name}; print([m for m in {heavy} if m in sys.modules])"
+    root = Path(base.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_unknown_target_is_refused() -> None:
+    with pytest.raises(UsageError, match="unknown target 'onnx'; targets are coreml, executorch, tflite"):
+        base.get("onnx")
