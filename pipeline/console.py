@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import time
@@ -36,6 +37,7 @@ class Bar:
             TextColumn("{task.fields[note]}", style="dim"),
             console=console,
             transient=True,
+            disable=not console.is_terminal,
         )
         self.task = self.bar.add_task(title, total=None, note="")
 
@@ -75,7 +77,9 @@ def stopwatch() -> Iterator[Callable[[], float]]:
 def run(verb: Callable[[], None]) -> int:
     """Runs a verb and turns every failure into one sentence on stderr and the documented exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
     try:
         verb()
     except PipelineError as error:

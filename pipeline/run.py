@@ -98,6 +98,8 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
                 golden=held_out,
                 task=task,
                 golden_cases=recipe.verify.golden_cases,
+                data=recipe.data,
+                teacher=recipe.teacher,
             ),
             target,
         )

@@ -24,7 +24,6 @@ from pipeline.types import Artifact, VerificationFailed
 
 UNMADE = ""
 """What stands for the sha256 of a result that does not exist yet; no stored key covers it."""
-REPORT = "report.html"
 SUMMARY = "summary.json"
 
 
@@ -167,13 +166,14 @@ class Run:
             provenance=provenance(),
             tools={name: tool_version(name) for name in ("torch", "transformers", "numpy")},
         )
-        page.render(summary, out / REPORT)
+        out.mkdir(parents=True, exist_ok=True)
+        page.render(summary, out)
         (out / SUMMARY).write_text(json.dumps(asdict(summary), indent=1, ensure_ascii=False), encoding="utf-8")
         self.screen.print()
-        self.screen.print(table.render(summary))
+        self.screen.print(table.result_table(summary))
         for target, folder in self.bundles.items():
             self.screen.print(f"bundle  {target:12}{out / folder}")
-        self.screen.print(f"report              {out / REPORT}")
+        self.screen.print(f"report              {out / page.REPORT}")
 
 
 _SHOWN = {

@@ -140,6 +140,7 @@ def load_model(folder: Path) -> PreTrainedModel:
         )
         return model
     logging.set_verbosity_error()  # the head that an encoder lacks is no news here
+    logging.disable_progress_bar()
     try:
         model, found = AutoModelForQuestionAnswering.from_pretrained(
             folder,

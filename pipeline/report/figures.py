@@ -30,10 +30,10 @@ PUBLISHED = (
 PAPER_MEGABYTES = 207.0
 PAPER_TIMES_FASTER = 1.71
 
-_CHECKS = {
-    "sqnr_db": "Logits against the torch student (SQNR)",
-    "span_agreement": "Same answer span as the torch student",
-    "f1_drop": "F1 lost against the torch student",
+_CHECKS = {  # each against the torch student
+    "sqnr_db": "Logits, SQNR",
+    "span_agreement": "Same answer span",
+    "f1_drop": "F1 lost",
 }
 
 
@@ -83,17 +83,21 @@ def check(one: Check) -> tuple[str, str, str]:
     """What is checked, the measured value, the limit with its relation."""
     units = {"sqnr_db": (1.0, " dB"), "span_agreement": (100.0, " %"), "f1_drop": (1.0, " points")}
     scale, unit = units.get(one.name, (1.0, ""))
-    value, limit = _plain(one.value * scale), _plain(one.limit * scale)
+    limit = number(one.limit * scale)
+    rounded = number(round(one.value * scale, 2))
+    value = number(one.value * scale) if rounded == limit else rounded  # 14.999 must not read as 15
     return _CHECKS.get(one.name, one.name), f"{value}{unit}", f"{one.relation} {limit}{unit}"
 
 
-def _ratio(value: float) -> str:
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
-
-
-def _plain(value: float) -> str:
+def number(value: float) -> str:
+    """Any figure: whole ones with thousands separated, others with at most four digits after the point."""
     if math.isnan(value):
         return "not a number"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return f"{value:.2f}".rstrip("0").rstrip(".").replace("-", "−") if abs(value) < 1000 else f"{value:,.0f}"
+    shown = f"{value:,.0f}" if value == int(value) else f"{value:,.4f}".rstrip("0").rstrip(".")
+    return (f"{value:.2e}" if float(shown.replace(",", "")) == 0 != value else shown).replace("-", "−")
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"

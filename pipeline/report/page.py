@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.console import seconds
 from pipeline.report import figures, plots
-from pipeline.report.summary import Row, RunSummary, Verdict
+from pipeline.report.summary import Row, RunSummary
 
 REPORT = "report.html"
 TEMPLATE = "page.html"
@@ -23,7 +23,7 @@ class _Cell:
     """One cell of the result table: the figure, and what is written small below it."""
 
     main: str
-    small: str = ""
+    small: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,8 @@ COLUMNS = (
     "Size",
     "Parameters",
     "Median latency",
-    "Against BERT-base float32",
-    "Same precision",
+    "× BERT-base, float32",
+    "× BERT-base, same precision",
 )
 
 
@@ -81,6 +81,7 @@ def render(summary: RunSummary, out: Path) -> Path:
             (plots.stage_title(stage), stage, seconds(stage.seconds), seconds(stage.made_in_seconds))
             for stage in summary.stages
         ],
+        number=figures.number,
         provenance=list(_flat(summary.provenance)),
     )
     path = out / REPORT
@@ -96,13 +97,13 @@ def _facts(summary: RunSummary) -> Iterator[tuple[str, str, str]]:
         rest = f"teacher {teacher.f1:.1f}" if teacher else ""
         yield "F1 of the artifacts", _span([row.f1 for row in made], "{:.1f}"), rest
         sizes = [row.size_bytes for row in made]
-        shrunk = figures.times(teacher.size_bytes / max(sizes)) if teacher else ""
+        shrunk = f"{teacher.size_bytes / max(sizes):.1f}×" if teacher else ""
         text = figures.megabytes(max(sizes))
         low = figures.megabytes(min(sizes)).removesuffix(" MB")
         yield (
             "Size on disk",
             text if f"{low} MB" == text else f"{low}–{text}",
-            f"{shrunk} smaller than the teacher" if teacher else "",
+            f"{shrunk} smaller than the teacher in float32" if teacher else "",
         )
     timed = [row.latency for row in made if row.latency]
     if timed:
@@ -129,22 +130,19 @@ def _made_from(summary: RunSummary) -> Iterator[tuple[str, str]]:
         return value
 
     layers = at("student", "layers")
-    chosen = (
-        f"layers {', '.join(map(str, layers))}" if isinstance(layers, list) else layers and f"{layers} layers"
-    )
+    which = f"layers {', '.join(map(str, layers))}" if isinstance(layers, list) else f"{layers} layers"
     kept = [
-        f"{share:.0%} of the {what}"
+        f"{share * 100:.0f} % of the {what}"
         for what, share in (("heads", at("prune", "keep_heads")), ("neurons", at("prune", "keep_neurons")))
         if share is not None and share < 1
     ]
     described = {
         "Teacher": at("teacher", "source"),
         "Trained on": at("data", "train", "source"),
-        "Student": at("student", "source") or (chosen and f"{chosen} of the teacher"),
+        "Student": at("student", "source") or (layers and f"{which} of the teacher"),
         "Pruned to": " and ".join(kept),
-        "Linears, embeddings": ", ".join(
-            filter(None, (at("quantize", "linears"), at("quantize", "embeddings")))
-        ),
+        "Linears in": at("quantize", "linears"),
+        "Embeddings in": at("quantize", "embeddings"),
         "Evaluated on": summary.eval_source,
     }
     yield from ((name, str(value)) for name, value in described.items() if value)
@@ -160,12 +158,12 @@ def _line(row: Row, notes: Mapping[str, str]) -> _Line:
     latency = row.latency
     speed = [_Cell("not measured"), _Cell(figures.MISSING), _Cell(figures.MISSING)]
     if latency:
-        speed = [_Cell(figures.milliseconds(latency.median_ms), latency.runtime)]
+        speed = [_Cell(figures.milliseconds(latency.median_ms), (f"in {latency.runtime}",))]
         for ratio in (latency.times_faster_fp32, latency.times_faster_same):
             speed.append(
-                _Cell(figures.times(ratio[0]), f"{figures.interval(ratio)}; {figures.less_time(ratio[0])}")
+                _Cell(figures.times(ratio[0]), (figures.interval(ratio), figures.less_time(ratio[0])))
                 if ratio
-                else _Cell(figures.MISSING, "is float32")
+                else _Cell(figures.MISSING, ("is float32",))
             )
     return _Line(
         label=row.label,
@@ -175,7 +173,7 @@ def _line(row: Row, notes: Mapping[str, str]) -> _Line:
             _Cell(figures.percent_points(row.em)),
             _Cell(figures.percent_points(row.f1)),
             _Cell(f"{row.questions:,}"),
-            _Cell(figures.megabytes(row.size_bytes), "" if row.kind == "artifact" else "in float32"),
+            _Cell(figures.megabytes(row.size_bytes), () if row.kind == "artifact" else ("in float32",)),
             _Cell(figures.millions(row.parameters)),
             *speed,
         ),
@@ -188,13 +186,11 @@ def _conditions(rows: Sequence[Row]) -> str:
 
 
 def _flat(provenance: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested entries on one level: git commit, machine system …"""
     for key, value in provenance.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key} ")
+        elif isinstance(value, bool):
+            yield f"{prefix}{key}", "yes" if value else "no"
         else:
             yield f"{prefix}{key}", figures.MISSING if value is None else str(value)
-
-
-def all_passed(verdicts: Sequence[Verdict]) -> bool:
-    """Whether every target is within its tolerance."""
-    return all(verdict.passed for verdict in verdicts)

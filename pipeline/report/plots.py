@@ -13,7 +13,7 @@ from pipeline.report import figures
 from pipeline.report.summary import Row, RunSummary, StageRecord
 from pipeline.report.svg import CHARACTER, Drawing
 
-WIDE, NARROW = 760, 350
+WIDE, NARROW = 944, 343
 """Widths in CSS pixels: every figure is drawn twice, and the style sheet shows the one that fits."""
 
 
@@ -52,7 +52,7 @@ def _size_against_f1(summary: RunSummary, width: int) -> Drawing:
     sizes = [row.size_bytes / figures.MB for row in summary.rows] + [p.megabytes for p in figures.PUBLISHED]
     scores = [row.f1 for row in summary.rows] + [p.f1 for p in figures.PUBLISHED]
     small, large = math.log10(max(min(sizes), 1e-3) * 0.75), math.log10(max(sizes) * 1.35)
-    low, high = math.floor((min(scores) - 3) / 5) * 5.0, math.ceil((max(scores) + 2) / 5) * 5.0
+    low, high = math.floor((min(scores) - 3) / 5) * 5.0, math.ceil((max(scores) + 1) / 5) * 5.0
 
     def across(megabytes: float) -> float:
         return left + (math.log10(max(megabytes, 1e-3)) - small) / (large - small) * (right - left)
@@ -75,8 +75,11 @@ def _size_against_f1(summary: RunSummary, width: int) -> Drawing:
     drawing.text(right, bottom + 38, "size in MB, logarithmic", "tick", "end")
     drawing.text(left - 8, top - 12, "F1", "tick", "end")
     paper = across(figures.PAPER_MEGABYTES)
+    said = f"{figures.PAPER_MEGABYTES:.0f} MB: " + (
+        "the paper’s phone app, published" if width == WIDE else "the paper’s app"
+    )
     drawing.line(paper, top, paper, bottom, "reference")
-    drawing.text(paper - 5, bottom - 8, "207 MB: the paper’s phone app, published", "tick", "end")
+    drawing.text(paper - 5, bottom - 8, said, "tick", "end")
     labels = []
     for known in figures.PUBLISHED:
         drawing.mark(across(known.megabytes), up(known.f1), "published", f"{known.label}, published")
@@ -95,15 +98,16 @@ def _place(drawing: Drawing, labels: Sequence[_Label], right: float) -> None:
     taken: list[tuple[float, float, float]] = []
     for label in sorted(labels, key=lambda one: one.y):
         length, y = len(label.words) * CHARACTER, label.y
-        before = label.x + 12 + length > right
-        start = label.x - 12 - length if before else label.x + 12
+        crowd = [one.x for one in labels if abs(one.x - label.x) < 16 and abs(one.y - label.y) < 16]
+        before = max(crowd) + 12 + length > right
+        edge = min(crowd) - 12 if before else max(crowd) + 12
+        start = edge - length if before else edge
         for x0, x1, above in sorted(taken, key=lambda one: one[2]):
             if start < x1 and x0 < start + length and abs(y - above) < 16:
                 y = above + 16
         taken.append((start, start + length, y))
-        edge = label.x - 12 if before else label.x + 12
         if y - label.y > 4:
-            drawing.line(label.x, label.y, edge + (2 if before else -2), y, "leader")
+            drawing.line(label.x, label.y, edge + (3 if before else -3), y, "leader")
         drawing.text(edge, y + 4, label.words, label.style, "end" if before else "start")
 
 
@@ -115,7 +119,7 @@ def _times_faster(summary: RunSummary, width: int) -> Drawing:
         for first, peer, ratio, style in _ratios(row)
     ]
     above = width == NARROW
-    left, right = (0.0 if above else 250.0), width - 118.0
+    left, right = (0.0 if above else 250.0), width - (150.0 if above else 170.0)
     pitch = 44 if above else 30
     top, height = 30.0, 30.0 + len(bars) * pitch + 12
     longest = max(max(ratio[2] for _, _, ratio, _ in bars), 1.2)
@@ -131,21 +135,21 @@ def _times_faster(summary: RunSummary, width: int) -> Drawing:
     y = top
     for label, peer, ratio, style in bars:
         if above:
-            drawing.text(0, y + 12, f"{label or '…'}, {peer}" if label else peer, "label" if label else "tick")
+            drawing.text(0, y + 12, f"{label}, {peer}" if label else peer, "label" if label else "tick")
         else:
             drawing.text(0, y + 15, label, "label")
             drawing.text(left - 12, y + 15, peer, "tick", "end")
         bar = y + (18 if above else 4)
         drawing.bar(left, bar, ratio[0] * scale, 16, style)
+        drawing.line(left + scale, bar - 3, left + scale, bar + 19, "reference")
         for end in ratio[1:]:
             drawing.line(left + end * scale, bar + 4, left + end * scale, bar + 12, "whisker")
         drawing.line(left + ratio[1] * scale, bar + 8, left + ratio[2] * scale, bar + 8, "whisker")
         beyond = left + max(ratio[0], ratio[2]) * scale + 8
         drawing.text(beyond, bar + 13, figures.times(ratio[0]), "label")
-        beyond += (len(figures.times(ratio[0])) + 1) * CHARACTER
+        beyond += (len(figures.times(ratio[0])) + 1.5) * CHARACTER
         drawing.text(beyond, bar + 13, figures.interval(ratio), "tick")
         y += pitch
-    drawing.line(left + scale, top - 6, left + scale, y, "reference")
     return drawing
 
 
@@ -160,7 +164,7 @@ def _ratios(row: Row) -> list[tuple[bool, str, tuple[float, float, float], str]]
 
 def _stage_times(summary: RunSummary, width: int) -> Drawing:
     above = width == NARROW
-    left, right, pitch = (0.0, width - 120.0, 40) if above else (170.0, width - 210.0, 26)
+    left, right, pitch = (0.0, float(width), 40) if above else (190.0, width - 210.0, 26)
     longest = max(max(stage.made_in_seconds, stage.seconds) for stage in summary.stages) or 1.0
     described = "; ".join(f"{stage_title(stage)}: {_spent(stage)}" for stage in summary.stages)
     height = 6 + len(summary.stages) * pitch
@@ -172,7 +176,10 @@ def _stage_times(summary: RunSummary, width: int) -> Drawing:
         whole = stage.seconds if stage.origin == "made" else stage.made_in_seconds
         scale = (right - left) / longest
         drawing.bar(left, bar, whole * scale, 14, "bar now" if stage.origin == "made" else "bar then")
-        drawing.text(left + max(whole * scale, 1.5) + 8, bar + 11.5, _spent(stage), "tick")
+        if above:
+            drawing.text(right, y + 13, _spent(stage), "tick", "end")
+        else:
+            drawing.text(left + max(whole * scale, 1.5) + 8, bar + 11.5, _spent(stage), "tick")
     return drawing
 
 

@@ -1,11 +1,11 @@
-"""A drawing that the page's style sheet colours: elements with classes, escaped text, a title and a description."""
+"""A drawing that the page's style sheet colours: classes, escaped text, a title and a description."""
 
 from __future__ import annotations
 
 from markupsafe import Markup, escape
 
-CHARACTER = 6.6
-"""Mean width of a character of the labels, in the drawing's units."""
+CHARACTER = 7.4
+"""Width of a character of the labels in a wide system font, in the drawing's units."""
 
 
 class Drawing:

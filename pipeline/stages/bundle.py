@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any
 from exporters.base import INPUTS, OUTPUTS, Exporter
 from pipeline import bundles, golden
 from pipeline.models import checkpoint
-from pipeline.recipe import Task
+from pipeline.recipe import Checkpoint, Data, Task
+from pipeline.report import card
 from pipeline.stages.export import program_of
 from pipeline.tasks.dataset import QuestionSet
 from pipeline.types import Artifact, Progress
@@ -32,6 +34,8 @@ class MakeBundle:
     golden: QuestionSet
     task: Task
     golden_cases: int
+    data: Data
+    teacher: Checkpoint
 
     name = "bundle"
     version = 1
@@ -42,6 +46,7 @@ class MakeBundle:
             "target": self.exporter.target,
             "task": self.task.model_dump(mode="json"),
             "golden_cases": self.golden_cases,
+            "sources": [self.teacher.source, self.data.train.source, self.data.eval.source],
         }
 
     def parents(self) -> Mapping[str, str]:
@@ -75,10 +80,8 @@ class MakeBundle:
         (folder / bundles.GOLDEN).write_text(
             json.dumps(recorded, ensure_ascii=False, separators=(",", ":")), encoding="utf-8"
         )
-        size = sum(f.stat().st_size for f in folder.joinpath(program.name).rglob("*") if f.is_file())
-        size = size or program.stat().st_size
-        metrics = dict(self.verified.metrics)
-        (folder / "README.md").write_text(self._card(program.name, size, metrics), encoding="utf-8")
+        size = int(self.exported.metrics["size_bytes"])
+        (folder / "README.md").write_text(self._card(program.name, size, runner.note), encoding="utf-8")
         bundles.write_manifest(
             folder,
             {
@@ -89,9 +92,37 @@ class MakeBundle:
                 "inputs": [{"name": name, "dtype": "int32", "shape": [1, "seq"]} for name in INPUTS],
                 "outputs": [{"name": name, "dtype": "float32", "shape": [1, "seq"]} for name in OUTPUTS],
                 "lengths": bundles.lengths_field(runner.lengths),
-                "metrics": metrics,
+                "metrics": dict(self.verified.metrics),
                 "made_from": dict(self.parents()),
             },
         )
         progress.update(1, 1)
         return {"program_bytes": float(size), "golden_cases": float(len(questions))}
+
+    def _card(self, program: str, size_bytes: int, note: str) -> str:
+        metrics = self.verified.metrics
+        return card.render(
+            card.Card(
+                name=self.model_name,
+                target=self.exporter.target,
+                program=program,
+                size_bytes=size_bytes,
+                max_length=self.task.max_length,
+                stride=self.task.stride,
+                eval_source=self.data.eval.source,
+                questions=int(metrics["questions"]),
+                em=metrics["em"],
+                f1=metrics["f1"],
+                student_f1=metrics["student_f1"],
+                sqnr_db=metrics["sqnr_db"],
+                span_agreement=metrics["span_agreement"],
+                note=note,
+                base_model=_hub_id(self.teacher.source),
+                dataset=_hub_id(self.data.train.source),
+            )
+        )
+
+
+def _hub_id(source: str) -> str | None:
+    """The source where it is a hub name; a local path is nobody else's business."""
+    return source if re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not Path(source).exists() else None

@@ -128,7 +128,7 @@ def test_weights_kept_in_float_are_larger_and_still_answer(
 ) -> None:
     elements = sum(tiny_kept.module.get_parameter(f"{path}.weight").numel() for path in KEPT)
     grown = program(target, kept=True).size_bytes - program(target).size_bytes
-    assert grown > 0.8 * elements  # at least the second byte of float16, less the scales
+    assert grown > 0.5 * elements  # at least the second byte of float16, less what says how to scale int8
     assert off_by(loaded(target, kept=True), tiny_kept, *window(33)) < TOLERANCE
 
 

@@ -1,0 +1,106 @@
+"""One summary with everything in it: measured, emulated, failed, reused, and hostile names."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.report.summary import Check, Latency, Row, RunSummary, StageRecord, Verdict
+
+HOSTILE = "<script>alert('&\"x\"')</script>"
+TOML = """
+name = "pocket"
+[data.train]
+source = "rajpurkar/squad"
+[teacher]
+source = "some/teacher"
+[student]
+layers = [0, 2]
+[prune]
+keep_heads = 1.0
+keep_neurons = 0.92
+[quantize]
+linears = "int8"
+embeddings = "float32"
+"""
+
+
+def latency(runtime: str, fp32: tuple[float, float, float], same: tuple[float, float, float] | None) -> Latency:
+    return Latency(
+        runtime=runtime,
+        length=384,
+        threads=2,
+        median_ms=39.64,
+        times_faster_fp32=fp32,
+        times_faster_same=same,
+    )
+
+
+def row(label: str, kind: str, f1: float, size_bytes: int, timed: Latency | None, note: str = "") -> Row:
+    return Row(
+        label=label,
+        kind=kind,
+        parameters=18_260_000 if kind != "teacher" else None,
+        em=f1 - 9.25,
+        f1=f1,
+        questions=500 if label != "coreml" else 184,
+        size_bytes=size_bytes,
+        latency=timed,
+        note=note,
+    )
+
+
+def stage(name: str, target: str | None, origin: str, seconds: float, made_in: float) -> StageRecord:
+    return StageRecord(
+        name=name,
+        target=target,
+        origin=origin,
+        seconds=seconds,
+        made_in_seconds=made_in,
+        key=f"{len(name):064x}",
+        sha256=f"{len(name) + 99:064x}",
+        metrics={"parameters": 22565762.0, "loss": 1.25},
+    )
+
+
+def verdict(target: str, sqnr_db: float, note: str) -> Verdict:
+    checks = (
+        Check(name="sqnr_db", value=sqnr_db, relation="≥", limit=15.0),
+        Check(name="span_agreement", value=0.981, relation="≥", limit=0.95),
+        Check(name="f1_drop", value=0.12, relation="≤", limit=1.0),
+    )
+    return Verdict(target=target, questions=1184, checks=checks, note=note)
+
+
+@pytest.fixture
+def summary() -> RunSummary:
+    """A run of two targets; one failed."""
+    return RunSummary(
+        recipe_name="pocket",
+        recipe_description="A description",
+        recipe_toml=TOML,
+        eval_source="passages",
+        rows=(
+            row("teacher", "teacher", 81.04, 90_263_048, latency("torch", (6.314, 6.02, 6.55), None)),
+            row("student", "student", 77.36, 73_040_000, None, "a note on the student"),
+            row("coreml", "artifact", 76.81, 18_520_000, None, "Evaluated op by op; not latency."),
+            row(
+                "tflite", "artifact", 77.24, 18_400_000, latency("tflite", (27.41, 26.8, 28.1), (0.8, 0.7, 0.9))
+            ),
+        ),
+        stages=(
+            stage("teach", None, "shipped", 0.4, 5210.0),
+            stage("prune", None, "reused", 0.1, 64.0),
+            stage("export", "tflite", "made", 67.0, 67.0),
+        ),
+        verdicts=(
+            verdict("coreml", float("inf"), "Evaluated op by op; not latency."),
+            verdict("tflite", 12.5, ""),
+        ),
+        bundles={"tflite": "bundles/pocket-tflite"},
+        provenance={
+            "git": {"commit": "1a8d7d0c", "dirty": True},
+            "machine": {"processor": "arm64", "cpus": 8},
+            "time": None,
+        },
+        tools={"torch": "2.13.0"},
+    )

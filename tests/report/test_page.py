@@ -1,0 +1,190 @@
+"""The report is one file that needs nothing else, says what the record says, and lets no name break out."""
+
+from __future__ import annotations
+
+import dataclasses
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pipeline.report import page
+from pipeline.report.summary import RunSummary
+from tests.report.conftest import HOSTILE
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+LOADING = {"src", "href", "srcset", "data", "poster", "action", "xlink:href"}
+
+
+class Reader(HTMLParser):
+    """Tags with attributes, the visible text, and whether elements close in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)
+
+
+def read(summary: RunSummary, folder: Path) -> Reader:
+    path = page.render(summary, folder)
+    assert path == folder / "report.html"
+    reader = Reader(path.read_text(encoding="utf-8"))
+    assert reader.open == []
+    return reader
+
+
+def test_nothing_is_loaded_from_anywhere(summary: RunSummary, tmp_path: Path) -> None:
+    reader = read(summary, tmp_path)
+    for tag, attributes in reader.tags:
+        assert tag not in {"script", "link", "img", "iframe", "object", "embed"}
+        assert not LOADING & set(attributes), f"<{tag}> refers to something outside"
+        assert not [name for name in attributes if name.startswith("on")]
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "url(" not in html
+    assert "@import" not in html
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_the_figures_are_those_of_the_record(summary: RunSummary, tmp_path: Path) -> None:
+    text = read(summary, tmp_path).text
+    for row in summary.rows:
+        cells = f"{row.em:.1f} {row.f1:.1f} {row.questions} {row.size_bytes / 1e6:.1f} MB"
+        assert f"{row.label} " in text
+        assert cells in text
+    assert "39.6 ms in tflite 27.4× 26.8–28.1 96 % less time 0.80× 0.70–0.90 25 % more time" in text
+    assert "6.31× 6.02–6.55 84 % less time – is float32" in text
+    assert "not measured – –" in text
+    assert "batch 1, 384 tokens, 2 threads" in text
+
+
+def test_it_says_what_was_made_from_what(summary: RunSummary, tmp_path: Path) -> None:
+    text = read(summary, tmp_path).text
+    assert "Teacher some/teacher Trained on rajpurkar/squad Student layers 0, 2 of the teacher" in text
+    assert "Pruned to 92 % of the neurons Linears in int8 Embeddings in float32" in text
+    assert "Bundle for tflite bundles/pocket-tflite" in text
+    assert 'source = "rajpurkar/squad"' in text
+    for said in (
+        "git commit 1a8d7d0c",
+        "git dirty yes",
+        "machine cpus 8",
+        "torch 2.13.0",
+        "parameters 22,565,762",
+    ):
+        assert said in text
+    for stage in summary.stages:
+        assert stage.key in text
+        assert stage.sha256 in text
+    assert "shipped; 0.4 s in this run, 86 min 50 s when it was made" in text
+
+
+def test_it_is_honest_about_what_the_figures_are(summary: RunSummary, tmp_path: Path) -> None:
+    text = read(summary, tmp_path).text
+    for said in (
+        "not of a phone",
+        "BERT-base has random weights here: it stands for size and latency only",
+        "published figures on SQuAD 1.1 dev, not measured here",
+        "Evaluated op by op; not latency.",
+        "a note on the student",
+    ):
+        assert said in text
+
+
+def test_every_check_is_shown_with_its_limit_and_outcome(summary: RunSummary, tmp_path: Path) -> None:
+    text = read(summary, tmp_path).text
+    assert "Logits, SQNR ∞ dB within ≥ 15 dB" in text
+    assert "Logits, SQNR 12.5 dB outside ≥ 15 dB" in text
+    assert "Same answer span 98.1 % within ≥ 95 %" in text
+    assert "F1 lost 0.12 points within ≤ 1 points" in text
+    assert "coreml passed 1,184 questions" in text
+    assert "tflite failed 1,184 questions" in text
+    assert "Verified 1 of 2" in text
+
+
+def test_hostile_names_stay_text(summary: RunSummary, tmp_path: Path) -> None:
+    hostile = dataclasses.replace(
+        summary,
+        recipe_name=HOSTILE,
+        recipe_description=HOSTILE,
+        recipe_toml=f"description = '''{HOSTILE}'''\n",
+        eval_source=HOSTILE,
+        rows=tuple(dataclasses.replace(row, label=HOSTILE, note=HOSTILE) for row in summary.rows),
+        stages=tuple(
+            dataclasses.replace(stage, name=HOSTILE, metrics={HOSTILE: 1.0}) for stage in summary.stages
+        ),
+        verdicts=tuple(dataclasses.replace(v, target=HOSTILE, note=HOSTILE) for v in summary.verdicts),
+        bundles={HOSTILE: HOSTILE},
+        provenance={HOSTILE: {HOSTILE: HOSTILE}},
+        tools={HOSTILE: HOSTILE},
+    )
+    reader = read(hostile, tmp_path)
+    assert reader.count("script") == 0
+    assert reader.text.count("<script>alert") > 20
+
+
+def test_it_can_be_read_without_seeing_it(summary: RunSummary, tmp_path: Path) -> None:
+    reader = read(summary, tmp_path)
+    tags = dict(reader.tags)
+    assert tags["html"] == {"lang": "en"}
+    assert reader.count("h1") == 1
+    assert reader.count("table") == reader.count("caption") == 1 + len(summary.verdicts)
+    drawings = [attributes for tag, attributes in reader.tags if tag == "svg"]
+    identifiers = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+    assert len(drawings) == 6  # three figures, each for a wide and a narrow screen
+    assert len(identifiers) == len(set(identifiers))
+    for drawing in drawings:
+        assert drawing["role"] == "img"
+        assert set(str(drawing["aria-labelledby"]).split()) <= set(identifiers)
+    for _, attributes in reader.tags:
+        assert set(str(attributes.get("aria-labelledby", "results")).split()) <= set(identifiers)
+    assert any(attributes.get("name") == "viewport" for _, attributes in reader.tags)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "prefers-color-scheme: dark" in html
+    assert "tabular-nums" in html
+
+
+def test_a_run_without_latency_says_so(summary: RunSummary, tmp_path: Path) -> None:
+    rows = tuple(dataclasses.replace(row, latency=None) for row in summary.rows)
+    text = read(dataclasses.replace(summary, rows=rows), tmp_path).text
+    assert "No latency was measured in this run." in text
+    assert "not of a phone" not in text
+
+
+def test_an_almost_empty_run_still_has_a_page(summary: RunSummary, tmp_path: Path) -> None:
+    bare = dataclasses.replace(summary, rows=(), stages=(), verdicts=(), bundles={}, provenance={}, tools={})
+    assert "Nothing was verified in this run." in read(bare, tmp_path).text
+
+
+@pytest.mark.parametrize("size_bytes", [1, 430_000, 18_400_000, 2_000_000_000])
+def test_marks_stay_inside_the_figure(summary: RunSummary, tmp_path: Path, size_bytes: int) -> None:
+    rows = tuple(dataclasses.replace(row, size_bytes=size_bytes, f1=3.2) for row in summary.rows)
+    width = 0.0
+    for tag, attributes in read(dataclasses.replace(summary, rows=rows), tmp_path).tags:
+        if tag == "svg":
+            width = float(str(attributes["width"]))
+        for name in ("cx", "x", "x1", "x2"):
+            assert -1 <= float(attributes.get(name) or 0) <= width or not width
