@@ -123,6 +123,24 @@ def padded(
     return np.ascontiguousarray(ids), np.ascontiguousarray(mask)
 
 
+def int8_weights(student: Student, role: str) -> dict[str, torch.Tensor]:
+    """Module path → weight, of every weight that the record stores as int8 in this role.
+
+    Raises UsageError when the student has no such weight, or its scales are not one for each row.
+    """
+    parameters = dict(student.module.named_parameters())
+    found = {}
+    for path in student.quantization.modules(role):
+        name = f"{path}.weight"
+        if name not in parameters:
+            raise UsageError(f"the quantization record names {name}, which the student does not have")
+        axis = student.quantization.tensors[name].axis
+        if axis != 0:
+            raise UsageError(f"exporters take scales along axis 0, but {name} has axis {axis}")
+        found[path] = parameters[name].detach()
+    return found
+
+
 def int8_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The int8 rows and float32 scales, (rows, columns) and (rows, 1), of a matrix that lies on the grid.
 
@@ -159,7 +177,7 @@ def quiet() -> Iterator[None]:
 
 
 def parse_targets(text: str) -> tuple[str, ...]:
-    """`all`, one target, or a comma list → targets in order, each once. Raises UsageError for an unknown one."""
+    """`all`, one target, or a comma list → targets in order, each once. Raises UsageError for others."""
     names = TARGETS if text == "all" else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for name in names:
         if name not in TARGETS:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exporters.base import Lowered, int8_rows, missing, padded, quiet, versions
+from exporters.base import Exporter, Lowered, int8_rows, int8_weights, missing, padded, quiet, versions
 from pipeline.types import Student
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class ExecutorchExporter:
 
     target = "executorch"
     suffix = ".pte"
-    packages = ("torch", "executorch", "torchao")
+    packages: tuple[str, ...] = ("torch", "executorch", "torchao")
 
     def why_unavailable(self) -> str | None:
         return missing(self.target, MODULES)
@@ -42,7 +42,7 @@ class ExecutorchExporter:
         return ExecutorchRunner(program, threads)
 
 
-EXPORTER = ExecutorchExporter()
+EXPORTER: Exporter = ExecutorchExporter()
 
 
 class ExecutorchRunner:
@@ -84,10 +84,10 @@ def _quantized(student: Student) -> torch.fx.GraphModule:
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     module = copy.deepcopy(student.module).eval()
-    for path in student.quantization.modules("embedding"):
-        module.set_submodule(path, _int8_table(module.get_parameter(f"{path}.weight")))
+    for path, weight in int8_weights(student, "embedding").items():
+        module.set_submodule(path, _int8_table(weight))
     quantizer = XNNPACKQuantizer()
-    for path in student.quantization.modules("linear"):
+    for path in int8_weights(student, "linear"):
         quantizer.set_module_name(path, _dynamic_int8())
     prepared = prepare_pt2e(_exported(module, student.max_length).module(), quantizer)
     with torch.no_grad():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporters.base import INPUTS, OUTPUTS, Lowered, missing, padded, quiet, versions
-from pipeline.types import Student
+from exporters.base import INPUTS, OUTPUTS, Exporter, Lowered, int8_weights, missing, padded, quiet, versions
+from pipeline.types import PipelineError, Student
 
 if TYPE_CHECKING:
     import torch
@@ -26,14 +27,21 @@ class TfliteExporter:
 
     target = "tflite"
     suffix = ".tflite"
-    packages = ("torch", "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer")
+    packages: tuple[str, ...] = (
+        "torch",
+        "litert-torch",
+        "litert-converter",
+        "ai-edge-litert",
+        "ai-edge-quantizer",
+    )
 
     def why_unavailable(self) -> str | None:
         return missing(self.target, MODULES)
 
     def lower(self, student: Student, out: Path) -> Lowered:
         path = out / f"{student.name}{self.suffix}"
-        path.write_bytes(_quantized(_converted(student), student))
+        weights = {role: int8_weights(student, role) for role in OPERATIONS}
+        path.write_bytes(_quantized(_converted(student), weights))
         return Lowered(
             target=self.target, path=path, size_bytes=path.stat().st_size, tools=versions(self.packages)
         )
@@ -42,7 +50,7 @@ class TfliteExporter:
         return TfliteRunner(program, threads)
 
 
-EXPORTER = TfliteExporter()
+EXPORTER: Exporter = TfliteExporter()
 
 
 class TfliteRunner:
@@ -146,18 +154,20 @@ def _depends_on_inputs(node: torch.fx.Node) -> bool:
     return node.op == "placeholder" or any(map(_depends_on_inputs, node.all_input_nodes))
 
 
-def _quantized(program: bytes, student: Student) -> bytes:
-    """The same program with the weights of the plan as int8, one scale a row; the rest stays float.
+def _quantized(program: bytes, weights: Mapping[str, Mapping[str, torch.Tensor]]) -> bytes:
+    """The same program with these weights (role → module → weight) as int8, one scale a row.
 
-    Linears quantize their input per call; lookups give the row back as float.
+    Linears quantize their input per call; lookups give the row back as float. All else stays float.
     """
+    if not any(weights.values()):
+        return program
     with quiet():
         from ai_edge_quantizer.qtyping import TFLOperationName
         from ai_edge_quantizer.quantizer import Quantizer
 
         quantizer = Quantizer(bytearray(program))
         for role, operation in OPERATIONS.items():
-            for scope in _scopes(program, student, role):
+            for scope in _scopes(program, operation, weights[role]):
                 quantizer.add_dynamic_config(
                     regex=f"^{re.escape(scope)}$",
                     operation_name=TFLOperationName(operation),
@@ -166,8 +176,8 @@ def _quantized(program: bytes, student: Student) -> bytes:
         return bytes(quantizer.quantize().quantized_model)
 
 
-def _scopes(program: bytes, student: Student, role: str) -> list[str]:
-    """The names by which the quantizer addresses the operations that use this role's int8 weights.
+def _scopes(program: bytes, kind: str, weights: Mapping[str, torch.Tensor]) -> list[str]:
+    """The names by which the quantizer addresses the operations of a kind that use these weights.
 
     The converter joins the names of everything it fuses, so that a name mentions several modules; an
     operation is recognised by its weight instead.
@@ -175,16 +185,17 @@ def _scopes(program: bytes, student: Student, role: str) -> list[str]:
     from ai_edge_quantizer.utils import tfl_flatbuffer_utils as flatbuffers
 
     model = flatbuffers.read_model(bytearray(program))
-    planned = student.quantization.modules(role)
-    weights = [student.module.get_parameter(f"{path}.weight").detach().numpy() for path in planned]
-    scopes = []
+    scopes, used = [], set()
     for graph in model.subgraphs:
         for operation in graph.operators:
             code = model.operatorCodes[operation.opcodeIndex].builtinCode
-            if flatbuffers.TFL_OP_CODE_TO_NAME.get(code) != OPERATIONS[role]:
+            if flatbuffers.TFL_OP_CODE_TO_NAME.get(code) != kind:
                 continue
             table = flatbuffers.get_tensor_data(graph.tensors[operation.inputs[1]], model.buffers)
-            if any(np.array_equal(table, weight) for weight in weights):
+            owners = {path for path, weight in weights.items() if np.array_equal(table, weight.numpy())}
+            if owners:
                 scopes.append(flatbuffers.get_op_scope(operation, graph.tensors))
-    assert len(set(scopes)) == len(planned), f"found {len(scopes)} of {len(planned)} int8 {role} weights"
+                used |= owners
+    if lost := sorted(set(weights) - used):
+        raise PipelineError(f"the TFLite converter changed the weight of {lost[0]}, which then is not int8")
     return scopes

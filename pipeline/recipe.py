@@ -182,6 +182,15 @@ class Recipe(Record):
     verify: Verify = Verify()
     bench: Bench = Bench()
 
+    @model_validator(mode="after")
+    def _bench_at_the_programs_length(self) -> Recipe:
+        if self.bench.length != self.task.max_length:
+            raise ValueError(
+                f"bench.length must be task.max_length, {self.task.max_length}: "
+                "a program of fixed length runs at no other"
+            )
+        return self
+
 
 def shipped_names() -> list[str]:
     """Names of the recipes that come with the package."""

@@ -98,8 +98,8 @@ def _body(card: Card) -> Iterator[str]:
     yield f"| exact match, F1 | {card.em:.1f}, {card.f1:.1f} on {_plain(card.eval_source)} |"
     yield f"| questions answered by the program | {card.questions:,} |"
     yield f"| F1 of the torch student on the same | {card.student_f1:.1f} |"
-    yield f"| logits against the torch student | SQNR {card.sqnr_db:.1f} dB |"
-    yield f"| same answer span as the torch student | {card.span_agreement:.1%} |"
+    yield f"| logits against the torch student | SQNR {figures.number(round(card.sqnr_db, 1))} dB |"
+    yield f"| same answer span as the torch student | {card.span_agreement * 100:.1f} % |"
     yield ""
     if card.note:
         yield f"**How it was verified.** {_plain(card.note)}"

@@ -9,7 +9,7 @@ import pytest
 
 from device_bench import machine
 
-X86 = "processor\t: 0\nmodel name\t: AMD EPYC 7B13\ncache size\t: 512 KB\n\nprocessor\t: 1\nmodel name\t: AMD EPYC 7B13\n"
+X86 = "processor\t: 0\nmodel name\t: AMD EPYC 7B13\ncache size\t: 512 KB\n\n" * 2
 ARM = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n"
 
 

@@ -40,9 +40,11 @@ def make_student(kept: tuple[str, ...] = ()) -> Student:
                 parameter.mul_(0.01)  # scales below 2⁻¹², which XNNPACK's quantizer would raise
             if path not in kept:
                 parameter.copy_(numerics.on_grid(parameter))
+            table = path.startswith("embeddings")
             plans[name] = TensorPlan(
-                role="embedding" if path.startswith("embeddings") else "linear",
+                role="embedding" if table else "linear",
                 dtype="float32" if path in kept else "int8",
+                activations="float" if table or path in kept else "dynamic-int8",
             )
     return Student(name="tiny", module=model, quantization=Quantization(tensors=plans), max_length=MAX_LENGTH)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import importlib.util
@@ -16,7 +17,7 @@ import torch
 
 from exporters import base
 from exporters.base import TARGETS, Lowered, Runner
-from pipeline.types import MissingTool, Student, UsageError
+from pipeline.types import MissingTool, Quantization, Student, TensorPlan, UsageError
 from tests.exporters.conftest import KEPT, MAX_LENGTH, VOCABULARY
 
 # Largest difference from torch's logits, whose spread is about 1. Dynamic int8 rounds what enters a linear
@@ -149,6 +150,23 @@ def test_lowering_twice_gives_the_same_bytes_silently_and_leaves_the_student_alo
     after = tiny.module.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "axis", "said"),
+    [
+        ("layers.7.attention.query.weight", 0, "names layers.7.attention.query.weight, which the student does"),
+        ("qa_outputs.weight", 1, "scales along axis 0, but qa_outputs.weight has axis 1"),
+    ],
+)
+def test_a_record_that_does_not_fit_the_student_is_refused(
+    target: str, tiny: Student, tmp_path: Path, name: str, axis: int, said: str
+) -> None:
+    plan = TensorPlan(role="linear", dtype="int8", axis=axis, activations="dynamic-int8")
+    record = Quantization(tensors={**tiny.quantization.tensors, name: plan})
+    with pytest.raises(UsageError, match=said):
+        base.get(target).lower(dataclasses.replace(tiny, quantization=record), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", TARGETS)
