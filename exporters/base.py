@@ -52,11 +52,6 @@ class Runner(Protocol):
     def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """int32 (1, seq) twice → start_logits, end_logits: float32 (1, seq) each."""
 
-    def intermediate(
-        self, input_ids: np.ndarray, attention_mask: np.ndarray, modules: tuple[str, ...]
-    ) -> dict[str, np.ndarray]:
-        """Outputs of those modules of the student that the program still shows, in float32; may be empty."""
-
 
 class Exporter(Protocol):
     """One runtime."""

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
     from exporters.mil import Program
 
+Predict = Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]]
+"""Inputs by name → outputs by name."""
 SHORTEST = 1
 DATE_KEY = "com.github.apple.coremltools.conversion_date"
 _QUANTIZED = 3  # coremltools' CompressionType.QUANTIZATION
@@ -132,7 +134,6 @@ class CoreML:
                 note="Core ML on this Mac, all compute units allowed.",
                 predict=model.predict,
             )
-        loaded = mil.Program(program, specification)
         return CoreMLRunner(
             lengths=lengths,
             emulated=True,
@@ -140,8 +141,7 @@ class CoreML:
                 "Evaluated op by op outside Core ML: proves graph, weights, scales, shapes and the float16 "
                 "rounding of each operation; not Apple's runtime, not Neural Engine placement, not latency."
             ),
-            predict=_with_threads(loaded, threads),
-            program=loaded,
+            predict=_with_threads(mil.Program(program, specification), threads),
         )
 
 
@@ -150,37 +150,19 @@ EXPORTER: Exporter = CoreML()
 
 @dataclass(slots=True, kw_only=True)
 class CoreMLRunner:
-    """A loaded package; `predict` is Core ML's or the evaluation's, `program` only the latter."""
+    """A loaded package; `predict` is Core ML's or the evaluation's."""
 
     lengths: tuple[int, ...]
     emulated: bool
     note: str
-    predict: Callable[..., Mapping[str, np.ndarray]]
-    program: Program | None = None
+    predict: Predict
 
     def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """int32 (1, seq) twice → start_logits, end_logits: float32 (1, seq) each."""
-        results = self.predict(self._feeds(input_ids, attention_mask))
+        window = padded(input_ids, attention_mask, self.lengths)
+        results = self.predict(dict(zip(INPUTS, window, strict=True)))
         start, end = (results[name][:, : input_ids.shape[1]].astype(np.float32) for name in OUTPUTS)
         return start, end
-
-    def intermediate(
-        self, input_ids: np.ndarray, attention_mask: np.ndarray, modules: tuple[str, ...]
-    ) -> dict[str, np.ndarray]:
-        """Float32 outputs, (1, seq, features), of those modules that have a weight of their own.
-
-        (seq, features) for position embeddings. Empty in Core ML, which shows no values inside a program.
-        """
-        if self.program is None:
-            return {}
-        places = {module: self.program.output_of(module) for module in modules}
-        shown = {module: place for module, place in places.items() if place is not None}
-        results = self.predict(self._feeds(input_ids, attention_mask), keep=tuple(shown.values()))
-        seq = input_ids.shape[1]
-        return {module: results[place][..., :seq, :].astype(np.float32) for module, place in shown.items()}
-
-    def _feeds(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(INPUTS, padded(input_ids, attention_mask, self.lengths), strict=True))
 
 
 def _with_int8_marks(student: Student) -> torch.nn.Module:
@@ -263,15 +245,15 @@ def _lengths(specification: Any) -> tuple[int, ...]:
     return (int(array.shape[-1]),)
 
 
-def _with_threads(program: Program, threads: int) -> Callable[..., Mapping[str, np.ndarray]]:
+def _with_threads(program: Program, threads: int) -> Predict:
     """The program on that many threads of torch, whose setting is global and therefore put back."""
     import torch
 
-    def predict(feeds: Mapping[str, np.ndarray], keep: tuple[str, ...] = ()) -> Mapping[str, np.ndarray]:
+    def predict(feeds: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            return program(feeds, keep)
+            return program(feeds)
         finally:
             torch.set_num_threads(before)
 

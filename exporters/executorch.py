@@ -70,12 +70,6 @@ class ExecutorchRunner:
         start, end = (output.numpy()[:, : input_ids.shape[1]] for output in outputs)
         return start, end
 
-    def intermediate(
-        self, input_ids: np.ndarray, attention_mask: np.ndarray, modules: tuple[str, ...]
-    ) -> dict[str, np.ndarray]:
-        """Nothing: the delegate keeps what happens between the layers to itself."""
-        return {}
-
 
 def _quantized(student: Student) -> torch.fx.GraphModule:
     """The student with int8 tables of the plan, and the linears of the plan between quantize operations."""

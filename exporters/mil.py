@@ -23,8 +23,6 @@ from pipeline.types import PipelineError, UsageError
 
 DATA = Path("Data/com.apple.CoreML")
 """Where a package keeps model.mlmodel and weights/."""
-_OWN_WEIGHT = ("weight", "gamma", "x")
-"""The inputs by which a module's weight enters linear, layer_norm and gather."""
 _BITS = {"INT8": 8, "INT16": 16, "INT32": 32, "UINT8": 8, "UINT16": 16, "UINT32": 32}
 
 
@@ -168,8 +166,8 @@ class Program:
             )
         return _Step(operation.type, arguments, outputs)
 
-    def __call__(self, feeds: Mapping[str, np.ndarray], keep: Collection[str] = ()) -> dict[str, np.ndarray]:
-        """Inputs by name → the program's outputs and the values named in `keep`, by name.
+    def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Inputs by name → the program's outputs, by name.
 
         Raises PipelineError that names the operation when one cannot be evaluated.
         """
@@ -177,27 +175,12 @@ class Program:
         with torch.inference_mode():
             for name, kind in self.inputs.items():
                 known[name] = _stored(torch.from_numpy(np.array(feeds[name])), kind)
-            wanted = {*self.outputs, *keep}
             for step in self._steps:
                 step.run(known)
                 for name in step.finished:
-                    if name not in wanted:
-                        del known[name]
-            values = {name: known[name] for name in wanted}
+                    del known[name]
+            values = {name: known[name] for name in self.outputs}
         return {name: value.numpy() for name, value in values.items() if isinstance(value, torch.Tensor)}
-
-    def output_of(self, module: str) -> str | None:
-        """The value that a torch module's own weight produced, or None when the program does not show it.
-
-        coremltools names a weight after its parameter, layers.0.key.weight → layers_0_key_weight_to_fp16.
-        """
-        weight = f"{module.replace('.', '_')}_weight"
-        for step in self._steps:
-            for key in _OWN_WEIGHT:
-                name = step.arguments.get(key)
-                if name in self.constants and (name == weight or str(name).startswith(f"{weight}_")):
-                    return step.outputs[0][0]
-        return None
 
 
 def _kind(entry: Any) -> str:

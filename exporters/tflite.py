@@ -75,12 +75,6 @@ class TfliteRunner:
         start, end = (outputs[name][:, : input_ids.shape[1]] for name in OUTPUTS)
         return start, end
 
-    def intermediate(
-        self, input_ids: np.ndarray, attention_mask: np.ndarray, modules: tuple[str, ...]
-    ) -> dict[str, np.ndarray]:
-        """Nothing: the delegate keeps what happens between the layers to itself."""
-        return {}
-
 
 def _converted(student: Student) -> bytes:
     """The float program."""

@@ -159,6 +159,8 @@ class Verify(Record):
 class Bench(Record):
     """Paired timing on this machine."""
 
+    baseline: Literal["bert-base", "bert-tiny"] = "bert-base"
+    """What programs are timed against. bert-tiny proves the machinery in seconds; its ratios mean nothing."""
     length: Annotated[int, Field(ge=16, le=512)] = 384
     threads: Count = 1
     warmup: Count = 5

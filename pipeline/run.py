@@ -105,7 +105,12 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
         )
         baselines = {
             precision: run(
-                stages.Baseline(exporter=exporter, precision=precision, length=recipe.bench.length),
+                stages.Baseline(
+                    shape=recipe.bench.baseline,
+                    exporter=exporter,
+                    precision=precision,
+                    length=recipe.bench.length,
+                ),
                 f"{target} {precision}",
             )
             for precision in run.peers(exporter, program)

@@ -15,7 +15,7 @@ from pipeline import console, stages
 from pipeline.recipe import Recipe
 from pipeline.report import page, table
 from pipeline.report.summary import Row, RunSummary, StageRecord, Verdict
-from pipeline.stages.baseline import Precision
+from pipeline.stages.baseline import TITLES, Precision
 from pipeline.stages.bench import CANDIDATE, is_emulated, latency_of
 from pipeline.stages.bundle import FOLDER
 from pipeline.stages.verify import first_bad_layer, judge
@@ -63,7 +63,6 @@ class Run:
         self.records.append(
             StageRecord(
                 name=title,
-                target=None,
                 origin=artifact.origin,
                 seconds=took,
                 made_in_seconds=artifact.seconds,
@@ -105,7 +104,7 @@ class Run:
             ]
 
     def peers(self, exporter: Exporter, program: Artifact) -> tuple[Precision, ...]:
-        """The precisions of BERT-base that a program is timed against; none where it is only evaluated."""
+        """The precisions of the baseline that a program is timed against; none where it is only evaluated."""
         if program.sha256 == UNMADE or is_emulated(exporter, program):
             return ()
         return tuple(dict.fromkeys(("float32", stages.precision_of(self.recipe.quantize))))
@@ -159,6 +158,7 @@ class Run:
             recipe_description=self.recipe.description,
             recipe_toml=tomli_w.dumps(self.recipe.model_dump(mode="json", exclude_none=True)),
             eval_source=self.recipe.data.eval.source,
+            baseline=TITLES[self.recipe.bench.baseline],
             rows=tuple(self.rows),
             stages=tuple(self.records),
             verdicts=tuple(self.verdicts),

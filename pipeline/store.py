@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
+from device_bench import machine
 from pipeline.types import Artifact, PipelineError, Progress, UsageError
 
 MANIFEST = "manifest.json"
@@ -121,7 +122,8 @@ def provenance() -> dict[str, Any]:
         "git": _git(),
         "machine": {
             "system": platform.platform(),
-            "processor": platform.machine(),
+            "architecture": platform.machine(),
+            "processor": machine.processor(),
             "cpus": os.cpu_count(),
             "python": platform.python_version(),
         },
@@ -158,11 +160,6 @@ class Store:
     def __init__(self, root: Path, *, seed: int, shipped: Shipped, fresh: bool = False) -> None:
         self.root, self.seed, self.shipped, self.fresh = root, seed, shipped, fresh
         self._made: set[str] = set()
-        try:
-            for name in ("results", "work", "locks"):
-                (root / name).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"store {root} cannot be written: {error.strerror}") from None
 
     def peek(self, stage: Stage) -> Artifact | None:
         """The stored result, or None; unlike `make` it neither runs a stage nor verifies bytes."""
@@ -178,6 +175,7 @@ class Store:
     def make(self, stage: Stage, progress: Progress) -> Artifact:
         """The stage's result: reused, taken from the package, or made now and committed."""
         key = key_of(stage, self.seed)
+        self._make_folders()
         if self.fresh and key not in self._made:
             shutil.rmtree(self.root / "work" / key, ignore_errors=True)
         lock = FileLock(self.root / "locks" / key)
@@ -198,6 +196,13 @@ class Store:
             lock.release()
         self._made.add(key)
         return artifact
+
+    def _make_folders(self) -> None:
+        try:
+            for name in ("results", "work", "locks"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"store {self.root} cannot be written: {error.strerror}") from None
 
     def _existing(self, stage: Stage, key: str, progress: Progress) -> Artifact | None:
         if self.fresh and key not in self._made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -192,8 +193,9 @@ def train(
 ) -> dict[str, float]:
     """Trains `model` in place on `windows`; `loss` maps (model in its precision, batch) to a scalar.
 
-    Checkpoints go to `work` every 200 steps and a later call goes on from the last one. Returns the steps
-    and the mean loss of the last tenth. Raises PipelineError when the loss stops being finite.
+    Checkpoints go to `work` every 200 steps and a later call goes on from the last one. Returns the steps,
+    the mean loss of the last tenth, and the tokens a second (padding not counted) since this call began.
+    Raises PipelineError when the loss stops being finite.
     """
     set_seed(seed)
     schedule = Schedule([len(w.ids) for w in windows], settings.tokens_per_batch, settings.epochs, seed)
@@ -229,9 +231,21 @@ def train(
     last = _last_whole_checkpoint(work / "checkpoints")
     if last:
         progress.say(f"going on from {last.name}")
+    began, before = time.monotonic(), _step_of(last) if last else 0
     trainer.train(resume_from_checkpoint=str(last) if last else None)
+    seen = schedule.batches[before * settings.accumulate : steps * settings.accumulate]
+    tokens = sum(len(windows[index].ids) for batch in seen for index in batch)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return {"steps": float(steps), "final_loss": float(np.mean(losses[-max(1, len(losses) // 10) :]))}
+    return {
+        "steps": float(steps),
+        "final_loss": float(np.mean(losses[-max(1, len(losses) // 10) :])),
+        "tokens_per_second": tokens / (time.monotonic() - began),
+    }
+
+
+def _step_of(checkpoint: Path) -> int:
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    return int(state["global_step"])
 
 
 def _last_whole_checkpoint(folder: Path) -> Path | None:
@@ -239,8 +253,7 @@ def _last_whole_checkpoint(folder: Path) -> Path | None:
     whole = []
     for path in folder.glob("checkpoint-*"):
         try:
-            state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
-            whole.append((int(state["global_step"]), path))
+            whole.append((_step_of(path), path))
         except (OSError, ValueError, KeyError):
             shutil.rmtree(path)
     return max(whole)[1] if whole else None

@@ -43,9 +43,9 @@ COLUMNS = (
     "Size",
     "Parameters",
     "Median latency",
-    "× BERT-base, float32",
-    "× BERT-base, same precision",
 )
+PEERS = ("float32", "same precision")
+"""What follows them: how many times faster than the baseline in each."""
 
 
 def render(summary: RunSummary, out: Path) -> Path:
@@ -62,7 +62,7 @@ def render(summary: RunSummary, out: Path) -> Path:
         summary=summary,
         facts=list(_facts(summary)),
         made_from=list(_made_from(summary)),
-        columns=COLUMNS,
+        columns=(*COLUMNS, *(f"× {summary.baseline}, {peer}" for peer in PEERS)),
         lines=[_line(row, notes) for row in summary.rows],
         notes=[(mark, note) for note, mark in notes.items()],
         conditions=_conditions(summary.rows),
@@ -78,7 +78,7 @@ def render(summary: RunSummary, out: Path) -> Path:
             (verdict, [(*figures.check(c), c.passed) for c in verdict.checks]) for verdict in summary.verdicts
         ],
         stages=[
-            (plots.stage_title(stage), stage, seconds(stage.seconds), seconds(stage.made_in_seconds))
+            (stage.name, stage, seconds(stage.seconds), seconds(stage.made_in_seconds))
             for stage in summary.stages
         ],
         number=figures.number,
@@ -108,7 +108,8 @@ def _facts(summary: RunSummary) -> Iterator[tuple[str, str, str]]:
     timed = [row.latency for row in made if row.latency]
     if timed:
         ratios = [latency.times_faster_fp32[0] for latency in timed]
-        yield "Speed on this machine", f"{_span(ratios, '{:.1f}')}×", "against BERT-base float32, same runtime"
+        against = f"against {summary.baseline} float32, same runtime"
+        yield "Speed on this machine", f"{_span(ratios, '{:.1f}')}×", against
     if summary.verdicts:
         passed = sum(verdict.passed for verdict in summary.verdicts)
         yield "Verified", f"{passed} of {len(summary.verdicts)}", "artifacts within tolerance"

@@ -31,7 +31,7 @@ def size_against_f1(summary: RunSummary) -> Markup:
 
 
 def times_faster(summary: RunSummary) -> Markup | None:
-    """How many times faster than BERT-base, with 95 % intervals; None where nothing was measured."""
+    """How many times faster than the baseline, with 95 % intervals; None where nothing was measured."""
     return _both(_times_faster, summary) if any(row.latency for row in summary.rows) else None
 
 
@@ -129,9 +129,9 @@ def _times_faster(summary: RunSummary, width: int) -> Drawing:
         if row.latency
         for _, peer, ratio, _ in _ratios(row)
     )
-    drawing = Drawing("speed", "Times faster than BERT-base", described, width, height)
+    drawing = Drawing("speed", f"Times faster than {summary.baseline}", described, width, height)
     scale = (right - left) / longest
-    drawing.text(left + scale, top - 12, "1× = BERT-base", "tick", "start" if above else "middle")
+    drawing.text(left + scale, top - 12, f"1× = {summary.baseline}", "tick", "start" if above else "middle")
     y = top
     for label, peer, ratio, style in bars:
         if above:
@@ -166,12 +166,12 @@ def _stage_times(summary: RunSummary, width: int) -> Drawing:
     above = width == NARROW
     left, right, pitch = (0.0, float(width), 40) if above else (190.0, width - 210.0, 26)
     longest = max(max(stage.made_in_seconds, stage.seconds) for stage in summary.stages) or 1.0
-    described = "; ".join(f"{stage_title(stage)}: {_spent(stage)}" for stage in summary.stages)
+    described = "; ".join(f"{stage.name}: {_spent(stage)}" for stage in summary.stages)
     height = 6 + len(summary.stages) * pitch
     drawing = Drawing("stages", "Time spent in each stage", described, width, height)
     for place, stage in enumerate(summary.stages):
         y = place * pitch + 4.0
-        drawing.text(0, y + 13, stage_title(stage), "label")
+        drawing.text(0, y + 13, stage.name, "label")
         bar = y + (18 if above else 2)
         whole = stage.seconds if stage.origin == "made" else stage.made_in_seconds
         scale = (right - left) / longest
@@ -181,13 +181,6 @@ def _stage_times(summary: RunSummary, width: int) -> Drawing:
         else:
             drawing.text(left + max(whole * scale, 1.5) + 8, bar + 11.5, _spent(stage), "tick")
     return drawing
-
-
-def stage_title(stage: StageRecord) -> str:
-    """A stage's name with its target, once."""
-    if stage.target is None or stage.target in stage.name.split():
-        return stage.name
-    return f"{stage.name} {stage.target}"
 
 
 def _spent(stage: StageRecord) -> str:

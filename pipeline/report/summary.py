@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Median time of one inference, batch 1, and how many times faster than BERT-base it is.
+    """Median time of one inference, batch 1, and how many times faster than the baseline it is.
 
     Ratios are medians over paired, interleaved runs with 95 % bootstrap intervals; `runtime` says on what.
     """
@@ -18,9 +18,9 @@ class Latency:
     threads: int
     median_ms: float
     times_faster_fp32: tuple[float, float, float]
-    """Against BERT-base in float32 on the same runtime: ratio, interval's low and high end."""
+    """Against the baseline in float32 on the same runtime: ratio, interval's low and high end."""
     times_faster_same: tuple[float, float, float] | None
-    """Against BERT-base in the same precision; None where the row is float32 itself."""
+    """Against the baseline in the same precision; None where the row is float32 itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class StageRecord:
     """One line of the run: what happened to a stage."""
 
     name: str
-    target: str | None
+    """The stage's, and which one where a run has several: export tflite."""
     origin: str
     """made, reused or shipped"""
     seconds: float
@@ -94,6 +94,8 @@ class RunSummary:
     recipe_toml: str
     """The resolved recipe, overrides included."""
     eval_source: str
+    baseline: str
+    """What latencies are compared with, as the report calls it: BERT-base."""
     rows: tuple[Row, ...]
     stages: tuple[StageRecord, ...]
     verdicts: tuple[Verdict, ...]

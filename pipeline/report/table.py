@@ -8,17 +8,16 @@ from rich.text import Text
 from pipeline.report import figures
 from pipeline.report.summary import Row, RunSummary
 
-HONEST = "BERT-base with random weights, same runtime and length: size and latency only. Not a phone's figures."
-
 
 def result_table(summary: RunSummary) -> Table:
-    """EM and F1 in percent, size, median latency, and times faster than BERT-base; fits 80 columns.
+    """EM and F1 in percent, size, median latency, and times faster than the baseline; fits 80 columns.
 
     Names and notes are shown as they are: nothing in them is read as markup.
     """
     table = Table(title=None, caption=_caption(summary), caption_justify="left", pad_edge=False)
     table.add_column("model", no_wrap=True, overflow="ellipsis")
-    for heading in ("EM", "F1", "size", "latency", "× BERT\nfloat32", "× BERT\nsame prec."):
+    against = summary.baseline.partition(" ")[0]
+    for heading in ("EM", "F1", "size", "latency", f"× {against}\nfloat32", f"× {against}\nsame prec."):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in summary.rows:
         style = "bold" if row.kind == "artifact" else ""
@@ -45,6 +44,9 @@ def _caption(summary: RunSummary) -> Text:
     lines = [f"EM and F1 on {summary.eval_source} ({counts} questions)."]
     timed = list(dict.fromkeys(figures.conditions(row.latency) for row in summary.rows if row.latency))
     if timed:
-        lines.append(f"Latency: median here, {' or '.join(timed)}. {HONEST}")
+        lines.append(
+            f"Latency: median here, {' or '.join(timed)}. {summary.baseline} with random weights, same runtime "
+            "and length: size and latency only. Not a phone's figures."
+        )
     lines += [f"{row.label}: {row.note}" for row in summary.rows if row.note]
     return Text("\n".join(lines), style="dim")

@@ -1,4 +1,4 @@
-"""baseline: BERT-base as one runtime's program, for the same runtime, precision and length to compare with.
+"""baseline: BERT-base (or a tiny BERT) as one runtime's program, to compare with in that runtime.
 
 Its weights are random: size and latency follow from the shape alone, answers and accuracy mean nothing.
 """
@@ -20,21 +20,34 @@ from pipeline.recipe import Quantize
 from pipeline.types import Progress, Quantization, Student
 
 Precision = Literal["int8", "float32"]
+Shape = Literal["bert-base", "bert-tiny"]
 
-BERT_BASE = StudentConfig(
-    vocabulary=30522,
-    positions=512,
-    hidden=768,
-    head_size=64,
-    layers=(LayerShape(heads=12, neurons=3072),) * 12,
-)
-NOTE = "BERT-base has random weights: its size and latency count, its answers do not"
+VOCABULARY = 30522
+SHAPES: Mapping[Shape, StudentConfig] = {
+    "bert-base": StudentConfig(
+        vocabulary=VOCABULARY,
+        positions=512,
+        hidden=768,
+        head_size=64,
+        layers=(LayerShape(heads=12, neurons=3072),) * 12,
+    ),
+    "bert-tiny": StudentConfig(
+        vocabulary=VOCABULARY,
+        positions=512,
+        hidden=128,
+        head_size=64,
+        layers=(LayerShape(heads=2, neurons=512),) * 2,
+    ),
+}
+TITLES: Mapping[Shape, str] = {"bert-base": "BERT-base", "bert-tiny": "BERT-tiny (2 layers)"}
+"""What a report calls them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """Depends on no recipe: once made, every recipe that measures at this length finds it."""
+    """Depends on no other part of a recipe: once made, every recipe that measures at this length finds it."""
 
+    shape: Shape
     exporter: Exporter
     precision: Precision
     length: int
@@ -43,7 +56,12 @@ class Baseline:
     version = 1
 
     def settings(self) -> Mapping[str, Any]:
-        return {"target": self.exporter.target, "precision": self.precision, "length": self.length}
+        return {
+            "shape": self.shape,
+            "target": self.exporter.target,
+            "precision": self.precision,
+            "length": self.length,
+        }
 
     def parents(self) -> Mapping[str, str]:
         return {}
@@ -52,15 +70,15 @@ class Baseline:
         return ("torch", *self.exporter.packages)
 
     def run(self, out: Path, work: Path, progress: Progress) -> Mapping[str, float]:
-        progress.update(0, 2, "building BERT-base with random weights")
-        model = bert_base()
+        progress.update(0, 2, f"building {TITLES[self.shape]} with random weights")
+        model = build(self.shape)
         quantization = quantize(model) if self.precision == "int8" else Quantization()
         student = Student(
-            name=f"bert-base_seq{self.length}_{self.precision}_{self.exporter.target}",
+            name=f"{self.shape}_seq{self.length}_{self.precision}_{self.exporter.target}",
             module=model,
             quantization=quantization,
             max_length=self.length,
-            metadata={"description": NOTE},
+            metadata={"description": note(self.shape)},
         )
         progress.update(1, 2, f"lowering to {self.exporter.target}")
         lowered = self.exporter.lower(student, work)
@@ -72,11 +90,19 @@ class Baseline:
         }
 
 
-def bert_base() -> StudentModel:
-    """The student's graph in BERT-base's shape: 108.9 M seeded random parameters, no token types, no pooler."""
+def build(shape: Shape) -> StudentModel:
+    """The student's graph in that shape: seeded random parameters, no token types, no pooler.
+
+    BERT-base has 108.9 M of them, BERT-tiny 4.4 M.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return StudentModel(BERT_BASE).eval()
+        return StudentModel(SHAPES[shape]).eval()
+
+
+def note(shape: Shape) -> str:
+    """What to think of figures of this baseline."""
+    return f"{TITLES[shape]} has random weights: its size and latency count, its answers do not"
 
 
 def quantize(model: StudentModel) -> Quantization:
@@ -90,5 +116,5 @@ def quantize(model: StudentModel) -> Quantization:
 
 
 def precision_of(options: Quantize) -> Precision:
-    """The precision in which a recipe's student computes, and so the one BERT-base is to be compared in."""
+    """The precision in which a recipe's student computes, and so the one the baseline is to be compared in."""
     return options.linears

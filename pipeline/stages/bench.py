@@ -1,4 +1,4 @@
-"""bench: how long one inference takes on this machine, beside BERT-base in the same runtime.
+"""bench: how long one inference takes on this machine, beside BERT-base or a tiny BERT in the same runtime.
 
 Batch 1, equal length with every position a real token, paired and interleaved in one process. Raw samples
 are kept in bench.json and every figure is computed from them. Nothing here says how fast a phone is.
@@ -26,7 +26,8 @@ from pipeline.models import answerer, checkpoint
 from pipeline.models.answerer import TorchStudent
 from pipeline.recipe import Bench as Settings
 from pipeline.report.summary import Latency
-from pipeline.stages.baseline import BERT_BASE, NOTE, Precision, bert_base
+from pipeline.stages import baseline
+from pipeline.stages.baseline import Precision, Shape
 from pipeline.stages.export import program_of
 from pipeline.store import tool_version
 from pipeline.types import Answerer, Artifact, Progress, UsageError
@@ -35,7 +36,7 @@ RESULT = "bench.json"
 CANDIDATE, TEACHER, STUDENT = "candidate", "teacher", "student"
 """Names of the measured programs: of `Bench`, and the two of `BenchTorch`."""
 PEERS = ("float32", "same")
-"""What a program is held against: BERT-base in float32, and in the program's own precision."""
+"""What a program is held against: the baseline in float32, and in the program's own precision."""
 
 Window = tuple[np.ndarray, np.ndarray]
 """input_ids and attention_mask, int32 (1, length)."""
@@ -44,7 +45,7 @@ Clock = Callable[[], int]
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A target's program against BERT-base in float32 and in `precision`, all by the same exporter.
+    """A target's program against the baseline in float32 and in `precision`, all by the same exporter.
 
     `baselines` are results of stage baseline by precision. Where the runner is emulated none are needed:
     nothing is measured and the result says so (ask `is_emulated` before making them).
@@ -74,7 +75,7 @@ class Bench:
         return {
             "program": self.exported.sha256,
             "student": self.quantized.sha256,
-            **{_peer(precision): made.sha256 for precision, made in self.baselines.items()},
+            **{self._peer(precision): made.sha256 for precision, made in self.baselines.items()},
         }
 
     def tools(self) -> tuple[str, ...]:
@@ -94,22 +95,25 @@ class Bench:
             return _write(out, self, {**record, "peers": {}}, {})
         runners = {CANDIDATE: candidate}
         for precision, made in self.baselines.items():
-            runners[_peer(precision)] = self.exporter.runner(program_of(made), threads=threads)
+            runners[self._peer(precision)] = self.exporter.runner(program_of(made), threads=threads)
         for name, runner in runners.items():
             _check_length(name, runner.lengths, self.options.length)
-        peers = {"float32": _peer("float32")}
+        peers = {"float32": self._peer("float32")}
         if self.precision != "float32":
-            peers["same"] = _peer(self.precision)
+            peers["same"] = self._peer(self.precision)
         assert set(peers.values()) <= set(runners), f"no baseline for one of {sorted(peers.values())}"
         window = _window(self.quantized.path, self.options.length)
         samples = _measure(runners, window, self.options, self.clock, progress)
-        record["notes"].append(NOTE)
+        record["notes"].append(baseline.note(self.options.baseline))
         return _write(out, self, {**record, "peers": {CANDIDATE: peers}}, samples)
+
+    def _peer(self, precision: Precision) -> str:
+        return _peer(self.options.baseline, precision)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchTorch:
-    """Teacher and student in torch eager, float32, against BERT-base in the student's graph."""
+    """Teacher and student in torch eager, float32, against the baseline in the student's graph."""
 
     teacher: Artifact
     student: Artifact
@@ -135,11 +139,12 @@ class BenchTorch:
 
     def run(self, out: Path, work: Path, progress: Progress) -> Mapping[str, float]:
         progress.update(0, 1, "loading models")
-        baseline = _peer("float32")
+        shape = self.options.baseline
+        peer = _peer(shape, "float32")
         models: dict[str, Answerer] = {
             TEACHER: answerer.load_checkpoint(self.teacher.path)[0],
             STUDENT: answerer.load_checkpoint(self.student.path)[0],
-            baseline: TorchStudent(bert_base()),
+            peer: TorchStudent(baseline.build(shape)),
         }
         window = _window(self.student.path, self.options.length)
         with _torch_threads(self.options.threads):
@@ -147,8 +152,8 @@ class BenchTorch:
         record = {
             "runtime": "torch",
             "emulated": False,
-            "notes": ["torch eager in float32.", NOTE],
-            "peers": {name: {"float32": baseline} for name in (TEACHER, STUDENT)},
+            "notes": ["torch eager in float32.", baseline.note(shape)],
+            "peers": {name: {"float32": peer} for name in (TEACHER, STUDENT)},
         }
         return _write(out, self, record, samples)
 
@@ -165,8 +170,8 @@ def latency_of(folder: Path, name: str) -> Latency | None:
     if name not in samples:
         return None
     ratios = {
-        peer: paired_ratio(samples[baseline], samples[name]).as_tuple()
-        for peer, baseline in record["peers"][name].items()
+        peer: paired_ratio(samples[theirs], samples[name]).as_tuple()
+        for peer, theirs in record["peers"][name].items()
     }
     return Latency(
         runtime=record["runtime"],
@@ -178,14 +183,8 @@ def latency_of(folder: Path, name: str) -> Latency | None:
     )
 
 
-def note_of(folder: Path) -> str:
-    """What a bench result says about its figures, or about why there are none."""
-    notes: list[str] = json.loads((folder / RESULT).read_text(encoding="utf-8"))["notes"]
-    return " ".join(notes)
-
-
-def _peer(precision: Precision) -> str:
-    return f"bert-base {precision}"
+def _peer(shape: Shape, precision: Precision) -> str:
+    return f"{shape} {precision}"
 
 
 def _measure(
@@ -228,10 +227,10 @@ def _write(
 
 
 def _window(folder: Path, length: int) -> Window:
-    """`length` ordinary tokens of the folder's tokenizer that BERT-base's table has too, and no padding."""
+    """`length` ordinary tokens of the folder's tokenizer that the baseline's table has too, and no padding."""
     tokenizer = checkpoint.load_tokenizer(folder)
     special = set(tokenizer.all_special_ids)
-    ordinary = [i for i in range(min(len(tokenizer), BERT_BASE.vocabulary)) if i not in special]
+    ordinary = [i for i in range(min(len(tokenizer), baseline.VOCABULARY)) if i not in special]
     ids = np.random.default_rng(0).choice(ordinary, size=(1, length)).astype(np.int32)
     return ids, np.ones_like(ids)
 

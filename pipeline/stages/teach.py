@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +81,6 @@ class Teach:
                 + losses.hard(end, batch["end_positions"], mask)
             )
 
-        began = time.monotonic()
         metrics = train(model, loss, windows, self.options, seed=self.seed, work=work, progress=progress)
-        metrics["tokens_per_second"] = _rate(windows, self.options.epochs, began)
         round_to_storage(model, self.options.storage)
         return model, metrics
-
-
-def _rate(windows: list[Any], epochs: float, began: float) -> float:
-    return epochs * sum(len(w.ids) for w in windows) / (time.monotonic() - began)

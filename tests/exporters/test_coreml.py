@@ -228,52 +228,6 @@ def test_the_runner_puts_the_number_of_threads_back(package: Path) -> None:
     assert torch.get_num_threads() == before
 
 
-def test_intermediate_shows_modules_as_torch_computes_them(student: Student, package: Path) -> None:
-    seen: dict[str, torch.Tensor] = {}
-    paths = (
-        "embeddings.word",
-        "embeddings.position",
-        "embeddings.norm",
-        "layers.0.attention.query",
-        "layers.0.attention_norm",
-        "layers.0.feed_forward.outer",
-        "layers.1.feed_forward_norm",
-        "qa_outputs",
-    )
-    hooks = [
-        student.module.get_submodule(path).register_forward_hook(
-            lambda _m, _i, out, path=path: seen.__setitem__(path, out)
-        )
-        for path in paths
-    ]
-    ids, mask = window(21)
-    ask(student, ids, mask)
-    for hook in hooks:
-        hook.remove()
-    shown = EXPORTER.runner(package).intermediate(ids, mask, (*paths, "layers.0.attention", "no.such.module"))
-    assert set(shown) == set(paths)
-    for path in paths:
-        assert shown[path].dtype == np.float32
-        np.testing.assert_allclose(shown[path], seen[path].numpy(), atol=2e-2, err_msg=path)
-
-
-def test_the_first_wrong_module_shows(package: Path) -> None:
-    broken = make_student()
-    with torch.no_grad():
-        broken.module.get_submodule("layers.0.feed_forward.outer").weight.mul_(-1)  # type: ignore[operator]
-    paths = ("embeddings.norm", "layers.0.attention.output", "layers.0.feed_forward.outer")
-    seen: dict[str, np.ndarray] = {}
-    for path in paths:
-        broken.module.get_submodule(path).register_forward_hook(
-            lambda _m, _i, out, path=path: seen.__setitem__(path, out.numpy())
-        )
-    ids, mask = window(12)
-    ask(broken, ids, mask)
-    shown = EXPORTER.runner(package).intermediate(ids, mask, paths)
-    wrong = [path for path in paths if np.abs(shown[path] - seen[path]).max() > 0.05]
-    assert wrong == ["layers.0.feed_forward.outer"]
-
-
 def test_a_student_without_layers_can_be_lowered(tmp_path: Path) -> None:
     torch.manual_seed(1)
     config = StudentConfig(vocabulary=50, positions=16, hidden=32, head_size=16, layers=())
@@ -310,7 +264,7 @@ def test_a_folder_that_is_no_package_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_the_runner_takes_core_mls_own_prediction() -> None:
-    """On a Mac `predict` is Core ML's: arrays by name in, arrays by name out, nothing shown inside."""
+    """On a Mac `predict` is Core ML's: arrays by name in, arrays by name out."""
     asked: list[dict[str, np.ndarray]] = []
 
     def predict(feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -325,7 +279,6 @@ def test_the_runner_takes_core_mls_own_prediction() -> None:
     assert start.tolist() == (ids + 0.5).tolist()
     assert end.tolist() == [[2.0] * 6]
     assert start.dtype == end.dtype == np.float32
-    assert runner.intermediate(ids, mask, ("embeddings.word",)) == {}
 
 
 def test_a_weight_that_coremltools_left_in_float_stops_the_export(

@@ -49,10 +49,9 @@ def row(label: str, kind: str, f1: float, size_bytes: int, timed: Latency | None
     )
 
 
-def stage(name: str, target: str | None, origin: str, seconds: float, made_in: float) -> StageRecord:
+def stage(name: str, origin: str, seconds: float, made_in: float) -> StageRecord:
     return StageRecord(
         name=name,
-        target=target,
         origin=origin,
         seconds=seconds,
         made_in_seconds=made_in,
@@ -79,6 +78,7 @@ def summary() -> RunSummary:
         recipe_description="A description",
         recipe_toml=TOML,
         eval_source="passages",
+        baseline="BERT-base",
         rows=(
             row("teacher", "teacher", 81.04, 90_263_048, latency("torch", (6.314, 6.02, 6.55), None)),
             row("student", "student", 77.36, 73_040_000, None, "a note on the student"),
@@ -88,9 +88,9 @@ def summary() -> RunSummary:
             ),
         ),
         stages=(
-            stage("teach", None, "shipped", 0.4, 5210.0),
-            stage("prune", None, "reused", 0.1, 64.0),
-            stage("export", "tflite", "made", 67.0, 67.0),
+            stage("teach", "shipped", 0.4, 5210.0),
+            stage("prune", "reused", 0.1, 64.0),
+            stage("export tflite", "made", 67.0, 67.0),
         ),
         verdicts=(
             verdict("coreml", float("inf"), "Evaluated op by op; not latency."),

@@ -21,7 +21,7 @@ from pipeline.numerics import on_grid
 from pipeline.recipe import Bench as Settings
 from pipeline.recipe import Quantize
 from pipeline.stages import bench
-from pipeline.stages.baseline import BERT_BASE, Baseline, bert_base, precision_of
+from pipeline.stages.baseline import SHAPES, Baseline, Shape, build, precision_of
 from pipeline.stages.bench import Bench, BenchTorch
 from pipeline.store import key_of
 from pipeline.types import Artifact, Quantization, Silent, Student, UsageError
@@ -59,11 +59,6 @@ class FakeRunner:
         else:
             time.sleep(self.takes_ns / 1e9)
         return input_ids.astype(np.float32), input_ids.astype(np.float32)
-
-    def intermediate(
-        self, input_ids: np.ndarray, attention_mask: np.ndarray, modules: tuple[str, ...]
-    ) -> dict[str, np.ndarray]:
-        return {}
 
 
 class FakeExporter:
@@ -153,12 +148,12 @@ def test_raw_samples_and_conditions_are_kept(
         "bert-base float32": [20_000_000] * 6,
         "bert-base int8": [6_000_000] * 6,
     }
-    assert record["asked"] == {"length": 16, "threads": 2, "warmup": 1, "runs": 6}
+    assert record["asked"] == {"baseline": "bert-base", "length": 16, "threads": 2, "warmup": 1, "runs": 6}
     assert record["machine"].items() >= MACHINE.items()
     assert record["versions"]["numpy"] == np.__version__
     assert record["emulated"] is False
-    assert "random weights" in bench.note_of(tmp_path)
-    assert "A fake runtime." in bench.note_of(tmp_path)
+    assert record["notes"][0] == "A fake runtime."
+    assert "BERT-base has random weights" in record["notes"][1]
 
 
 def test_all_programs_see_the_same_full_window(
@@ -232,6 +227,7 @@ def test_the_key_knows_the_machine_and_everything_measured(
         {"machine": {**MACHINE, "processor": "Another CPU"}},
         {"machine": {**MACHINE, "cpus": 8}},
         {"options": OPTIONS.model_copy(update={"threads": 1})},
+        {"options": OPTIONS.model_copy(update={"baseline": "bert-tiny"})},
         {"precision": "float32"},
         {"exported": programs["int8"]},
         {"baselines": {"float32": programs["float32"]}},
@@ -263,7 +259,7 @@ def test_torch_models_are_measured_against_bert_base(
     folder, out = tmp_path / "student", tmp_path / "out"
     out.mkdir()
     torch.manual_seed(0)
-    config = dataclasses.replace(BERT_BASE, vocabulary=300, hidden=16, head_size=8, layers=())
+    config = dataclasses.replace(SHAPES["bert-base"], vocabulary=300, hidden=16, head_size=8, layers=())
     student.save(StudentModel(config), folder)
     for path in encoder_folder.glob("tokenizer*"):
         (folder / path.name).write_bytes(path.read_bytes())
@@ -292,26 +288,29 @@ def test_torch_models_are_measured_against_bert_base(
 
 
 @pytest.mark.parametrize("precision", ["int8", "float32"])
-def test_the_baseline_is_bert_base_by_the_same_rules(precision: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", ["bert-base", "bert-tiny"])
+def test_the_baseline_is_made_by_the_same_rules(shape: Shape, precision: Any, tmp_path: Path) -> None:
     exporter, out = FakeExporter(), tmp_path / "out"
     out.mkdir()
-    made = Baseline(exporter=exporter, precision=precision, length=384)
+    made = Baseline(shape=shape, exporter=exporter, precision=precision, length=384)
     metrics = made.run(out, tmp_path, Silent())
-    assert [path.name for path in out.iterdir()] == [f"bert-base_seq384_{precision}_fake.fake"]
+    assert [path.name for path in out.iterdir()] == [f"{shape}_seq384_{precision}_fake.fake"]
     (lowered,) = exporter.lowered
     assert lowered.max_length == 384
     assert "random weights" in lowered.metadata["description"]
-    # Embeddings, twelve layers of attention, feed-forward and two norms, and the head.
-    e, n = 768, 3072
+    # Embeddings, so many layers of attention, feed-forward and two norms, and the head.
+    layers, e, n, total = {"bert-base": (12, 768, 3072, 108_891_650), "bert-tiny": (2, 128, 512, 4_369_666)}[
+        shape
+    ]
     layer = 4 * (e * e + e) + (e * n + n) + (n * e + e) + 4 * e
-    assert metrics["parameters"] == (30522 + 512) * e + 2 * e + 12 * layer + 2 * e + 2 == 108_891_650
+    assert metrics["parameters"] == (30522 + 512) * e + 2 * e + layers * layer + 2 * e + 2 == total
     weights = {
-        name: lowered.module.get_parameter(name) for name in compressed.plan(bert_base(), Quantize()).tensors
+        name: lowered.module.get_parameter(name) for name in compressed.plan(build(shape), Quantize()).tensors
     }
     if precision == "int8":
         assert set(lowered.quantization.tensors) == set(weights)
         assert {plan.dtype for plan in lowered.quantization.tensors.values()} == {"int8"}
-        name = "layers.11.feed_forward.outer.weight"
+        name = f"layers.{layers - 1}.feed_forward.outer.weight"
         assert torch.equal(on_grid(weights[name]), weights[name].detach())
     else:
         assert lowered.quantization == Quantization()
@@ -321,14 +320,14 @@ def test_the_baseline_repeats_and_leaves_the_generator_alone() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first = bert_base().qa_outputs.weight
+    first = build("bert-tiny").qa_outputs.weight
     assert torch.equal(torch.rand(3), expected)
-    assert torch.equal(first, bert_base().qa_outputs.weight)
+    assert torch.equal(first, build("bert-tiny").qa_outputs.weight)
 
 
-def test_the_baseline_depends_on_runtime_precision_and_length_alone() -> None:
-    made = Baseline(exporter=FakeExporter(), precision="int8", length=384)
-    assert made.settings() == {"target": "fake", "precision": "int8", "length": 384}
+def test_the_baseline_depends_on_shape_runtime_precision_and_length_alone() -> None:
+    made = Baseline(shape="bert-base", exporter=FakeExporter(), precision="int8", length=384)
+    assert made.settings() == {"shape": "bert-base", "target": "fake", "precision": "int8", "length": 384}
     assert made.parents() == {}
     assert precision_of(Quantize()) == "int8"
     assert precision_of(Quantize(linears="float32")) == "float32"
