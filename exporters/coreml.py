@@ -93,9 +93,7 @@ class CoreML:
             example = torch.zeros((1, student.max_length), dtype=torch.int32)
             shape = ct.Shape((1, ct.RangeDim(SHORTEST, student.max_length, default=student.max_length)))
             with torch.inference_mode():
-                traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-                    module, (example, example + 1), strict=False, check_trace=False
-                )
+                traced = torch.jit.trace(module, (example, example + 1), strict=False, check_trace=False)
             model = ct.convert(
                 traced,
                 convert_to="mlprogram",

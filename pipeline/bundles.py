@@ -14,13 +14,11 @@ from typing import Any
 import exporters.base as exporters
 from exporters.base import Runner
 from pipeline.recipe import Task
-from pipeline.store import MANIFEST, hash_tree
+from pipeline.store import MANIFEST, SEAL, hash_tree, seal
 from pipeline.types import PipelineError, UsageError, VerificationFailed
 
 FORMAT = 1
 GOLDEN = "golden.json"
-VOCABULARY = "vocab.txt"
-TOKENIZER = "tokenizer.json"
 TASK = "question-answering"
 
 
@@ -48,11 +46,14 @@ def lengths_field(lengths: Sequence[int]) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
-    """manifest.json over all files of a bundle folder."""
+    """manifest.json over all files of a bundle folder, sealed: its own bytes count as well."""
     manifest = {"format": FORMAT, "task": TASK, **fields, "files": hash_tree(folder)}
-    (folder / MANIFEST).write_text(
-        json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False), encoding="utf-8"
-    )
+    (folder / MANIFEST).write_bytes(_bytes({**manifest, SEAL: seal(manifest)}))
+
+
+def _bytes(manifest: Mapping[str, Any]) -> bytes:
+    """The one way a manifest is written, so that any other byte is an alteration."""
+    return json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False).encode()
 
 
 def read(folder: Path) -> Bundle:
@@ -64,7 +65,7 @@ def read(folder: Path) -> Bundle:
     manifest = _manifest(folder)
     _check_files(folder, manifest["files"])
     try:
-        return Bundle(
+        bundle = Bundle(
             path=folder,
             name=str(manifest["name"]),
             target=str(manifest["target"]),
@@ -76,13 +77,17 @@ def read(folder: Path) -> Bundle:
         raise UsageError(
             f"{folder}/{MANIFEST} lacks a field that a bundle needs; make the bundle again"
         ) from None
+    if not bundle.program.exists():
+        raise VerificationFailed(f"bundle {folder}: its program is missing; make the bundle again")
+    return bundle
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise UsageError(f"bundle {folder} does not exist; make one with python -m pipeline.run")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        raw = (folder / MANIFEST).read_bytes()
+        manifest = json.loads(raw.decode("utf-8"))
         known, task, files = manifest["format"], manifest["task"], manifest["files"]
     except FileNotFoundError:
         raise UsageError(f"{folder} is not a bundle: it has no {MANIFEST}") from None
@@ -94,9 +99,13 @@ def _manifest(folder: Path) -> dict[str, Any]:
         )
     if task != TASK:
         raise UsageError(f"{folder} is a bundle for the task {task!r}, not {TASK!r}")
-    if not isinstance(files, dict):
-        raise VerificationFailed(f"{folder}/{MANIFEST} is damaged; make the bundle again")
+    if manifest.get(SEAL) != seal(manifest) or raw != _bytes(manifest) or not _hashes(files):
+        raise VerificationFailed(f"{folder}/{MANIFEST} was altered; make the bundle again")
     return dict(manifest)
+
+
+def _hashes(files: Any) -> bool:
+    return isinstance(files, dict) and all(isinstance(entry, dict) for entry in files.values())
 
 
 def _check_files(folder: Path, expected: Mapping[str, Mapping[str, Any]]) -> None:

@@ -63,6 +63,15 @@ class Data(Record):
     eval: Questions
     calibration: Questions
 
+    @model_validator(mode="after")
+    def _eval_is_held_out(self) -> Data:
+        for used in (self.train, self.calibration):
+            if (used.source, used.split) == (self.eval.source, self.eval.split):
+                raise ValueError(
+                    f"eval must be held out, but {used.source!r} is trained on or calibrated with as well"
+                )
+        return self
+
 
 class Checkpoint(Record):
     """A model: a shipped name, a local folder or a hub id; `sha256` is that of its model.safetensors."""

@@ -29,7 +29,6 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 PACKED = "packed.safetensors"
 WEIGHTS = "model.safetensors"
 SCALE = "::scale"
-SHARED = "::shared"
 
 
 class Pretrained:
@@ -87,12 +86,12 @@ def pack(result: Path, folder: Path, shares: Path | None = None) -> None:
     packed: dict[str, torch.Tensor] = {}
     owners: dict[str, tuple[str, str]] = {}
     for name, tensor in weights.items():
-        same = [n for n, t in theirs.items() if t.shape == tensor.shape and torch.equal(t, tensor)]
+        same = [n for n, t in theirs.items() if _same_bits(t, tensor)]
         if tensor.dim() >= 2 and same and shares:
             owners[name] = (shares.name, same[0])
         elif tensor.dim() >= 2:
             values, scale = quantize_rows(tensor)
-            if not torch.equal(values.float() * scale, tensor):
+            if not _same_bits(values.float() * scale, tensor):
                 raise UsageError(f"{name} is not on the int8 grid; train with storage = 'int8' to ship it")
             packed[name], packed[name + SCALE] = values, scale
         else:
@@ -102,6 +101,13 @@ def pack(result: Path, folder: Path, shares: Path | None = None) -> None:
     for path in result.iterdir():
         if path.name != WEIGHTS:
             shutil.copyfile(path, folder / path.name)
+
+
+def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether both have the same bytes: unlike `torch.equal`, 0.0 and -0.0 differ."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return torch.equal(one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8))
 
 
 def main() -> int:

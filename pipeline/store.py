@@ -186,12 +186,12 @@ class Store:
             lock.acquire()
         try:
             artifact = self._existing(stage, key, progress) or self._run(stage, key, progress)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise PipelineError(
-                    f"the disk is full: {stage.name} needs more room under {self.root}; free some and run again"
-                ) from None
-            raise
+        except Exception as error:
+            if not _disk_is_full(error, self.root):
+                raise
+            raise PipelineError(
+                f"the disk is full: {stage.name} needs more room under {self.root}; free some and run again"
+            ) from None
         finally:
             lock.release()
         self._made.add(key)

@@ -17,7 +17,7 @@ name = "mine"
 description = "a test"
 [data]
 train = { source = "practice" }
-eval = { source = "practice" }
+eval = { source = "passages" }
 calibration = { source = "practice" }
 [teacher]
 source = "some/model"
@@ -26,7 +26,7 @@ source = "some/model"
 
 def table(**changed: Any) -> dict[str, Any]:
     questions = {"source": "practice"}
-    data = {"train": questions, "eval": questions, "calibration": questions}
+    data = {"train": questions, "eval": {"source": "passages"}, "calibration": questions}
     smallest = {"name": "mine", "description": "a test", "data": data, "teacher": {"source": "some/model"}}
     return copy.deepcopy({**smallest, **changed})
 
@@ -55,6 +55,7 @@ def test_lists_and_nested_values_are_read() -> None:
             student={"layers": [0, 2, 5]},
             quantize={"keep_float": ["qa_outputs"]},
             task={"max_length": 64, "stride": 55},
+            bench={"length": 64},
         ),
         "here",
     )
@@ -164,3 +165,11 @@ def test_recipes_are_frozen() -> None:
         built.seed = 1
     with pytest.raises(ValidationError, match="frozen"):
         built.teach.epochs = 3.0
+
+
+@pytest.mark.parametrize("other", ["train", "calibration"])
+def test_accuracy_is_only_ever_measured_on_held_out_questions(other: str) -> None:
+    changed = table()
+    changed["data"][other] = dict(changed["data"]["eval"])
+    with pytest.raises(RecipeError, match="eval must be held out, but 'passages' is trained on or calibrated"):
+        recipe.build(changed, "here")

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from device_bench import machine
 from pipeline import store
 from pipeline.store import Store
 from pipeline.types import PipelineError, Progress, Silent
@@ -146,6 +147,7 @@ def test_the_manifest_says_what_it_was_made_from(root: Path) -> None:
         "size_bytes": 5,
     }
     assert set(manifest["made"]) == {"git", "machine", "time", "command"}
+    assert manifest["made"]["machine"]["processor"] == machine.processor()
     assert str(Path.home()) not in manifest["made"]["command"]
 
 

@@ -208,6 +208,7 @@ def test_a_stage_that_raises_leaves_nothing_and_keeps_its_error(error: BaseExcep
     [
         fails(OSError(errno.ENOSPC, "x")),
         fails(OSError(errno.EDQUOT, "x")),
+        fails(RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")),
         pytest.param(fill_disk, marks=NO_FULL_DEVICE),
     ],
 )
@@ -231,4 +232,4 @@ def test_symbolic_links_are_refused(target: str, tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"store .*file/store cannot be written"):
-        Store(tmp_path / "file" / "store", seed=0, shipped=Nothing())
+        Store(tmp_path / "file" / "store", seed=0, shipped=Nothing()).make(Does(lambda _: None), Silent())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,9 +42,8 @@ class Export:
 
     def file_name(self) -> str:
         """{model}_{task}_seq{N}_{precision}_{backend} and the target's suffix."""
-        return (
-            f"{self.model_name}_qa_seq{self.task.max_length}_int8_{self.exporter.target}{self.exporter.suffix}"
-        )
+        parts = (self.model_name, "qa", f"seq{self.task.max_length}", self.precision, self.exporter.target)
+        return "_".join(parts) + self.exporter.suffix
 
     def run(self, out: Path, work: Path, progress: Progress) -> Mapping[str, float]:
         metadata = {
@@ -61,11 +59,7 @@ class Export:
         lowered = self.exporter.lower(student, work)
         lowered.path.rename(out / self.file_name())
         progress.update(1, 1)
-        return {
-            "size_bytes": float(lowered.size_bytes),
-            "lowering_seconds": time.monotonic() - began,
-            "peak_resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        }
+        return {"size_bytes": float(lowered.size_bytes), "lowering_seconds": time.monotonic() - began}
 
 
 def program_of(export: Artifact) -> Path:

@@ -37,7 +37,10 @@ class Prune:
     version = 1
 
     def settings(self) -> Mapping[str, Any]:
-        return self.options.model_dump(mode="json")
+        shown = self.options.model_dump(mode="json")
+        if self.options.importance == "taylor":
+            shown["windows"] = [self.task.max_length, self.task.stride]
+        return shown
 
     def parents(self) -> Mapping[str, str]:
         found = {"student": self.distilled.sha256}

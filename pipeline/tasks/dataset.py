@@ -25,7 +25,7 @@ class QuestionSet:
         if self.entry.fingerprint:
             return self.entry.fingerprint
         if squad.locate(self.entry.source):
-            return squad.fingerprint(self.questions)
+            return self._fingerprint
         return f"hub:{self.entry.source}:{self.entry.split}:{self.entry.limit or 'all'}"
 
     @cached_property
@@ -39,6 +39,10 @@ class QuestionSet:
                 f"{expected[:12]}… stands for; name it with --train-data or --eval-data to use it all the same"
             )
         return found
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return squad.fingerprint(self.questions)
 
     def windows(self, tokenizer: PreTrainedTokenizerBase, task: Task, progress: Progress) -> list[Window]:
         """Training windows of all questions, in order."""

@@ -445,7 +445,7 @@ def test_a_converted_encoder_agrees_with_torch_at_any_length(
     shape = ct.Shape((1, ct.RangeDim(1, 32, default=32)))
     with quiet(), torch.no_grad():
         converted = ct.convert(
-            torch.jit.trace(model, (example, example), strict=False, check_trace=False),  # type: ignore[no-untyped-call]
+            torch.jit.trace(model, (example, example), strict=False, check_trace=False),
             convert_to="mlprogram",
             minimum_deployment_target=ct.target.iOS17,
             compute_precision=ct.precision.FLOAT32,

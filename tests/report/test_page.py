@@ -114,6 +114,16 @@ def test_it_is_honest_about_what_the_figures_are(summary: RunSummary, tmp_path: 
         assert said in text
 
 
+def test_another_baseline_is_never_called_bert_base(summary: RunSummary, tmp_path: Path) -> None:
+    text = read(dataclasses.replace(summary, baseline="BERT-tiny (2 layers)"), tmp_path).text
+    assert "× BERT-tiny (2 layers), float32 × BERT-tiny (2 layers), same precision" in text
+    assert "BERT-tiny (2 layers) has random weights here" in text
+    assert "Speed against BERT-tiny (2 layers)" in text
+    assert "1× = BERT-tiny (2 layers)" in text
+    # What is left are the published points of the first figure, in both widths: mark and label.
+    assert text.count("BERT-base") == text.count("BERT-base, float32") == 4
+
+
 def test_every_check_is_shown_with_its_limit_and_outcome(summary: RunSummary, tmp_path: Path) -> None:
     text = read(summary, tmp_path).text
     assert "Logits, SQNR ∞ dB within ≥ 15 dB" in text

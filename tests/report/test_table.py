@@ -41,6 +41,15 @@ def test_it_fits_and_explains_itself(summary: RunSummary) -> None:
     assert "coreml: Evaluated op by op; not latency." in flat
 
 
+def test_it_names_what_was_compared_with(summary: RunSummary) -> None:
+    assert "× BERT-base" in printed(summary)
+    text = printed(dataclasses.replace(summary, baseline="BERT-tiny (2 layers)"))
+    assert "BERT-base" not in text
+    assert "× BERT-tiny" in text
+    assert "BERT-tiny (2 layers) with random weights" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_without_latency_nothing_is_said_about_it(summary: RunSummary) -> None:
     rows = tuple(dataclasses.replace(row, latency=None) for row in summary.rows)
     assert "random weights" not in printed(dataclasses.replace(summary, rows=rows))

@@ -116,7 +116,11 @@ def small_recipe(encoder: Path, questions: Path, **changed: Any) -> Recipe:
         "name": "small",
         "description": "for tests",
         "task": {"max_length": 96, "stride": 16},
-        "data": {"train": asked, "eval": asked, "calibration": {**asked, "limit": 3}},
+        "data": {
+            "train": asked,
+            "eval": {**asked, "split": "validation"},
+            "calibration": {**asked, "limit": 3},
+        },
         "teacher": {"source": str(encoder)},
         "teach": {"epochs": 2, "learning_rate": 1e-3, "tokens_per_batch": 256},
         "distil": {"epochs": 2, "learning_rate": 1e-3, "tokens_per_batch": 256},

@@ -15,6 +15,7 @@ import torch
 
 from device_bench.stats import paired_ratio
 from exporters.base import Lowered
+from pipeline import recipe
 from pipeline.models import compressed, student
 from pipeline.models.student import StudentModel
 from pipeline.numerics import on_grid
@@ -299,7 +300,7 @@ def test_the_baseline_is_made_by_the_same_rules(shape: Shape, precision: Any, tm
     assert lowered.max_length == 384
     assert "random weights" in lowered.metadata["description"]
     # Embeddings, so many layers of attention, feed-forward and two norms, and the head.
-    layers, e, n, total = {"bert-base": (12, 768, 3072, 108_891_650), "bert-tiny": (2, 128, 512, 4_369_666)}[
+    layers, e, n, total = {"bert-base": (12, 768, 3072, 108_891_650), "bert-tiny": (2, 128, 512, 4_369_410)}[
         shape
     ]
     layer = 4 * (e * e + e) + (e * n + n) + (n * e + e) + 4 * e
@@ -314,6 +315,12 @@ def test_the_baseline_is_made_by_the_same_rules(shape: Shape, precision: Any, tm
         assert torch.equal(on_grid(weights[name]), weights[name].detach())
     else:
         assert lowered.quantization == Quantization()
+
+
+def test_only_the_tiny_recipe_is_compared_with_a_tiny_bert() -> None:
+    shapes = {name: recipe.load(name).bench.baseline for name in recipe.shipped_names()}
+    assert shapes.pop("tiny") == "bert-tiny"
+    assert set(shapes.values()) == {"bert-base"}
 
 
 def test_the_baseline_repeats_and_leaves_the_generator_alone() -> None:

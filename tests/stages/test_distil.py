@@ -231,7 +231,7 @@ def test_training_lowers_the_loss_and_leaves_the_teacher_alone(
     metrics = made.run(out, tmp_path, Silent())
     trained = student.load(out)
     end = closed_form(made, teacher, trained, batch)
-    assert end < 0.7 * start
+    assert end < 0.8 * start
     assert metrics["parameters"] == sum(p.numel() for p in trained.parameters())
     assert checkpoint.load_tokenizer(out).get_vocab() == tokenizer.get_vocab()
     assert (bert_qa_folder / "model.safetensors").read_bytes() == before

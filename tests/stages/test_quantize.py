@@ -1,4 +1,4 @@
-"""quantize: which weights lie on the int8 grid afterwards, which are left alone, and that the record says so."""
+"""quantize: which weights lie on the int8 grid afterwards, which are left alone, and what the record says."""
 
 from __future__ import annotations
 
