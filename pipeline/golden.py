@@ -83,10 +83,14 @@ def replay(
                 raise VerificationFailed(
                     f"golden case {case['id']}: {kind} are off (SQNR {measured:.1f} dB, {MIN_SQNR_DB:g} wanted)"
                 )
-        if case["answer"]["text"] != again["answer"]["text"]:
+        if any(case["answer"][part] != again["answer"][part] for part in ("text", "start", "end")):
             raise VerificationFailed(
-                f"golden case {case['id']}: the answer is {again['answer']['text']!r}, "
-                f"recorded was {case['answer']['text']!r}"
+                f"golden case {case['id']}: the answer is {_shown(again)}, recorded was {_shown(case)}"
             )
         step(done, len(recorded))
     return len(recorded)
+
+
+def _shown(case: dict[str, Any]) -> str:
+    answer = case["answer"]
+    return f"{answer['text']!r} at {answer['start']}"

@@ -49,11 +49,16 @@ def main() -> None:
 def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
     """The pipeline, stage by stage: this is the page to read."""
     from pipeline import stages
+    from pipeline.models import checkpoint
     from pipeline.tasks.dataset import QuestionSet
 
     recipe, task, seed = run.recipe, run.recipe.task, run.recipe.seed
     train, held_out = QuestionSet(recipe.data.train), QuestionSet(recipe.data.eval)
     calibration = QuestionSet(recipe.data.calibration)
+    for questions in (train, held_out, calibration):
+        questions.identity()  # what is here is read now: a bad file is refused before anything is trained
+    for reference in (recipe.teacher, recipe.student):
+        checkpoint.check(reference, task.max_length)
 
     teach = stages.Teach(encoder=recipe.teacher, questions=train, task=task, options=recipe.teach, seed=seed)
     teacher = run(teach)

@@ -80,7 +80,7 @@ class Run:
         parameters = int(model.metrics["parameters"])
         self.rows.append(
             Row(
-                label=f"{self.recipe.name} {who}",
+                label=who,
                 kind="teacher" if who == "teacher" else "student",
                 parameters=parameters,
                 em=score.metrics["em"],
@@ -98,10 +98,7 @@ class Run:
             return
         self.timings[runtime] = bench
         if runtime == "torch":
-            self.rows = [
-                replace(row, latency=latency_of(bench.path, row.label.removeprefix(f"{self.recipe.name} ")))
-                for row in self.rows
-            ]
+            self.rows = [replace(row, latency=latency_of(bench.path, row.label)) for row in self.rows]
 
     def peers(self, exporter: Exporter, program: Artifact) -> tuple[Precision, ...]:
         """The precisions of the baseline that a program is timed against; none where it is only evaluated."""
@@ -137,7 +134,7 @@ class Run:
         latency = latency_of(self.timings[target].path, CANDIDATE)
         self.rows.append(
             Row(
-                label=f"{self.recipe.name} {target}",
+                label=target,
                 kind="artifact",
                 parameters=None,
                 em=verified.metrics["em"],

@@ -98,6 +98,7 @@ def pack(result: Path, folder: Path, shares: Path | None = None) -> None:
             packed[name] = tensor
     folder.mkdir(parents=True, exist_ok=True)
     save_file(packed, str(folder / PACKED), metadata={"shared": json.dumps(owners)})
+    (folder / PACKED).chmod(0o644)
     for path in result.iterdir():
         if path.name != WEIGHTS:
             shutil.copyfile(path, folder / path.name)

@@ -55,6 +55,23 @@ def locate(source: str) -> Path | None:
     return path if path.exists() or source.startswith(("/", ".", "~")) else None
 
 
+def check(reference: Checkpoint | StudentShape, max_length: int) -> None:
+    """Refuses a checkpoint that is here but cannot be used, before anything is spent on it.
+
+    Raises UsageError when it is damaged, of another family, or has fewer positions than `max_length`.
+    """
+    folder = locate(reference.source) if reference.source else None
+    if folder is None:
+        return
+    (check_config if is_random(reference) else check_folder)(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    positions = config.get("max_position_embeddings", 512)
+    if max_length > positions:
+        raise UsageError(
+            f"task.max_length is {max_length}, but {reference.source} has only {positions} positions; lower it"
+        )
+
+
 def resolve(reference: Checkpoint | StudentShape) -> Path:
     """The folder of a checkpoint, fetched from the hub when it is not a local one.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from pipeline.report.summary import Check, Latency
@@ -27,6 +28,13 @@ PUBLISHED = (
     Published(label="DistilBERT, int8", megabytes=74.7, f1=86.1),
 )
 """DistilBERT paper, tables 2 and 3 (sizes: parameters × 4 bytes); Intel neural-compressor for int8."""
+
+
+def comparable(eval_source: str) -> tuple[Published, ...]:
+    """The published figures, where a run was evaluated on SQuAD too; none where its questions are others."""
+    return PUBLISHED if re.search(r"squad|dev-v1\.1", eval_source, re.IGNORECASE) else ()
+
+
 PAPER_MEGABYTES = 207.0
 PAPER_TIMES_FASTER = 1.71
 

@@ -66,6 +66,7 @@ def render(summary: RunSummary, out: Path) -> Path:
         lines=[_line(row, notes) for row in summary.rows],
         notes=[(mark, note) for note, mark in notes.items()],
         conditions=_conditions(summary.rows),
+        published=figures.comparable(summary.eval_source),
         size_plot=plots.size_against_f1(summary),
         speed_plot=plots.times_faster(summary),
         stage_plot=plots.stage_times(summary),

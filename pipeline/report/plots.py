@@ -49,8 +49,10 @@ def _both(draw: Callable[[RunSummary, int], Drawing], summary: RunSummary) -> Ma
 def _size_against_f1(summary: RunSummary, width: int) -> Drawing:
     height = 400 if width == WIDE else 370
     left, right, top, bottom = 40.0, width - 12.0, 26.0, height - 44.0
-    sizes = [row.size_bytes / figures.MB for row in summary.rows] + [p.megabytes for p in figures.PUBLISHED]
-    scores = [row.f1 for row in summary.rows] + [p.f1 for p in figures.PUBLISHED]
+    published = figures.comparable(summary.eval_source)
+    sizes = [row.size_bytes / figures.MB for row in summary.rows] + [p.megabytes for p in published]
+    sizes.append(figures.PAPER_MEGABYTES)
+    scores = [row.f1 for row in summary.rows] + [p.f1 for p in published]
     small, large = math.log10(max(min(sizes), 1e-3) * 0.75), math.log10(max(sizes) * 1.35)
     low, high = math.floor((min(scores) - 3) / 5) * 5.0, math.ceil((max(scores) + 1) / 5) * 5.0
 
@@ -81,7 +83,7 @@ def _size_against_f1(summary: RunSummary, width: int) -> Drawing:
     drawing.line(paper, top, paper, bottom, "reference")
     drawing.text(paper - 5, bottom - 8, said, "tick", "end")
     labels = []
-    for known in figures.PUBLISHED:
+    for known in published:
         drawing.mark(across(known.megabytes), up(known.f1), "published", f"{known.label}, published")
         labels.append(_Label(across(known.megabytes), up(known.f1), known.label, "tick"))
     for row in summary.rows:

@@ -38,7 +38,7 @@ class MakeBundle:
     teacher: Checkpoint
 
     name = "bundle"
-    version = 1
+    version = 2
 
     def settings(self) -> Mapping[str, Any]:
         return {

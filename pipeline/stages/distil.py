@@ -108,7 +108,9 @@ class Distil:
             assert wanted is not None
             *logits, states = trained(batch["input_ids"], mask, with_states=True)
             golds = batch["start_positions"], batch["end_positions"]
-            total = options.cosine * losses.cosine(states, wanted, mask)
+            total = torch.zeros((), device=mask.device)
+            if options.cosine:
+                total = options.cosine * losses.cosine(states, wanted, mask)
             for given, target, gold in zip(logits, targets, golds, strict=True):
                 total = total + 0.5 * (
                     options.soft * losses.soft(given, target, mask, options.temperature)

@@ -31,6 +31,8 @@ from pipeline.tasks.squad import Question
 from pipeline.types import Answerer, Artifact, Progress, Quantization, Student
 
 RESULT = "verification.json"
+EXACT_DB = 200.0
+"""Stands for "the same to the bit", which JSON has no number for."""
 PROBES = 4
 """Questions on which the layer that goes wrong is looked for."""
 
@@ -145,7 +147,7 @@ def compare(
         {
             "questions": float(len(questions)),
             "windows": float(len(wanted)),
-            "sqnr_db": sqnr_db(reference_logits, program_logits),
+            "sqnr_db": min(sqnr_db(reference_logits, program_logits), EXACT_DB),
             "max_error": float(errors.max()),
             "mean_error": float(errors.mean()),
             "span_agreement": same / len(questions),
@@ -212,7 +214,7 @@ def first_bad_layer(stage: Verify, progress: Progress) -> str:
         for window in question_answering.windows(question, tokenizer, stage.task)
     ]
     assert isinstance(student.module, StudentModel)
-    names = ["embeddings", *(f"layers.{i}" for i in range(len(student.module.layers)))]
+    names = ["embeddings or qa_outputs", *(f"layers.{i}" for i in range(len(student.module.layers)))]
     for depth, name in enumerate(names):
         progress.update(depth, len(names), f"looking for the layer that goes wrong: {name}")
         module = _Upto(student.module, depth).eval()

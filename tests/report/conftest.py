@@ -77,7 +77,7 @@ def summary() -> RunSummary:
         recipe_name="pocket",
         recipe_description="A description",
         recipe_toml=TOML,
-        eval_source="passages",
+        eval_source="dev-v1.1.json.gz",
         baseline="BERT-base",
         rows=(
             row("teacher", "teacher", 81.04, 90_263_048, latency("torch", (6.314, 6.02, 6.55), None)),

@@ -114,6 +114,12 @@ def test_it_is_honest_about_what_the_figures_are(summary: RunSummary, tmp_path: 
         assert said in text
 
 
+def test_published_f1_stands_only_beside_f1_on_the_same_questions(summary: RunSummary, tmp_path: Path) -> None:
+    text = read(dataclasses.replace(summary, eval_source="passages"), tmp_path).text
+    assert "no published F1 stands beside them" in text
+    assert "DistilBERT, int8" not in text
+
+
 def test_another_baseline_is_never_called_bert_base(summary: RunSummary, tmp_path: Path) -> None:
     text = read(dataclasses.replace(summary, baseline="BERT-tiny (2 layers)"), tmp_path).text
     assert "× BERT-tiny (2 layers), float32 × BERT-tiny (2 layers), same precision" in text

@@ -34,7 +34,7 @@ def test_it_fits_and_explains_itself(summary: RunSummary) -> None:
     text = printed(summary)
     assert max(map(len, text.splitlines())) <= 80
     flat = " ".join(text.split())
-    assert "EM and F1 on passages (500/184 questions)." in flat
+    assert "EM and F1 on dev-v1.1.json.gz (500/184 questions)." in flat
     assert "batch 1, 384 tokens, 2 threads" in flat
     assert "random weights" in flat
     assert "Not a phone's figures." in flat
