@@ -114,7 +114,7 @@ def test_everything_is_made_and_said(done: Done) -> None:
     assert str(done.out / "tflite") in done.printed
     assert str(done.out / "report.html") in done.printed
     for who in ("teacher", "distilled", "student", "tflite"):
-        assert f"tiny {who}" in done.printed
+        assert f"│{who} " in done.printed
     summary = json.loads((done.out / "summary.json").read_text(encoding="utf-8"))
     assert summary["verdicts"][0]["target"] == "tflite"
     assert recipe.load("tiny").description in (done.out / "report.html").read_text(encoding="utf-8")
