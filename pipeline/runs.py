@@ -192,7 +192,10 @@ def _figures(artifact: Artifact) -> str:
 
 
 def replace_folder(source: Path, target: Path) -> None:
-    """Copies a folder beside its target, then swaps it in: readers see the old one or the new one, whole."""
+    """Copies a folder beside its target, then swaps it in by renaming: what stands there is always whole.
+
+    A kill between the two renames leaves nothing there; the next run puts it back.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = (target.with_name(f".{target.name}.{part}") for part in ("new", "old"))
     for leftover in (fresh, old):

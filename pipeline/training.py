@@ -105,7 +105,7 @@ class LowPrecision(torch.nn.Module):
     """Runs `inner` wholly in `dtype` while its parameters, and so the optimizer, stay in float32.
 
     Unlike autocast, which goes back to float32 for softmax, layer norm and residual sums, every
-    activation is `dtype`; on a CPU with AMX that doubles the rate (DECISIONS.md).
+    activation is `dtype`, which is faster on a CPU with AMX (DECISIONS.md has the figures).
     """
 
     def __init__(self, inner: torch.nn.Module, dtype: torch.dtype) -> None:
