@@ -9,7 +9,7 @@ import difflib
 import tomllib
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -93,7 +93,7 @@ class Training(Record):
     tokens_per_batch: Annotated[int, Field(ge=64)] = 6144
     accumulate: Count = 1
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     train_word_embeddings: bool = True
     storage: Literal["float32", "float16", "int8"] = "float32"
     """Grid the result's matrices are rounded to before anything is measured or passed on."""
@@ -104,12 +104,16 @@ class Teach(Training):
 
 
 class StudentShape(Record):
-    """Where the student starts: teacher layers, or a checkpoint of its own."""
+    """Where the student starts: teacher layers, a narrower slice of them, random weights, or a checkpoint."""
 
     source: str | None = None
     revision: str | None = None
     sha256: Sha256 | None = None
     layers: Literal["alternate"] | tuple[Annotated[int, Field(ge=0)], ...] = "alternate"
+    hidden: Count | None = None
+    """Width of the hidden states, the most important of the teacher's; the teacher's own when absent."""
+    initial: Literal["teacher", "random"] = "teacher"
+    """random: only the shape is the teacher's, as in the paper's ablation."""
 
     @model_validator(mode="after")
     def _layers_ascend(self) -> StudentShape:
@@ -117,6 +121,60 @@ class StudentShape(Record):
             raise ValueError(
                 f"layers must be 'alternate' or teacher layers in ascending order, got {list(self.layers)}"
             )
+        return self
+
+
+class Corpus(Record):
+    """Text without labels: a folder of .txt, .jsonl and .gz files, one such file, or a hub data set."""
+
+    source: str
+    subset: str | None = None
+    """Of a hub data set that has several."""
+    split: str = "train"
+    field: str = "text"
+    """Where a JSON line or a hub row holds its text."""
+    fingerprint: Sha256 | None = None
+    """Identity of its documents (`corpus.fingerprint`): known, a result is found without the text."""
+    limit: Count | None = None
+    """Keep the first so many documents; all when absent."""
+
+
+Positions = Literal["tokens", "masked"]
+"""What a loss covers: every token but padding, or only those that were masked."""
+
+
+class Pretrain(Training):
+    """Task-agnostic distillation (Sanh et al. 2019, section 2), before the student has a task.
+
+    Loss = soft · T² · KL(teacher ‖ student) over the vocabulary + mlm · cross-entropy of the masked words
+    + cosine · (1 − cos of last states). The defaults are those of the paper's published training command.
+    """
+
+    corpus: Corpus
+    length: Annotated[int, Field(ge=8, le=512)] = 512
+    """Tokens in a sequence, [CLS] and [SEP] included."""
+    layout: Literal["packed", "grouped"] = "packed"
+    """packed: documents run on through full sequences; grouped: one to a sequence, batched by length."""
+    epochs: Annotated[float, Field(gt=0)] = 3.0
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-4
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mask: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    """Share of tokens masked, anew whenever a sequence is seen: 80 % [MASK], 10 % random, 10 % kept."""
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    soft: Weight = 5.0
+    mlm: Weight = 2.0
+    cosine: Weight = 1.0
+    soft_positions: Positions = "tokens"
+    cosine_positions: Positions = "tokens"
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> Pretrain:
+        if self.soft + self.mlm + self.cosine == 0:
+            raise ValueError("soft, mlm and cosine are all 0; give at least one loss a weight")
+        masked = self.mlm or "masked" in (self.soft_positions * bool(self.soft), self.cosine_positions)
+        if masked and self.mask == 0:
+            raise ValueError("mask is 0, but a loss covers masked tokens; mask some, or change that loss")
         return self
 
 
@@ -187,6 +245,7 @@ class Recipe(Record):
     teacher: Checkpoint
     teach: Teach = Teach()
     student: StudentShape = StudentShape()
+    pretrain: Pretrain | None = None
     distil: Distil = Distil()
     prune: Prune = Prune()
     quantize: Quantize = Quantize()
@@ -266,7 +325,8 @@ def _lowered(message: str) -> str:
 def _fields_at(path: list[str]) -> list[str]:
     record: Any = Recipe
     for part in path:
-        record = record.model_fields[part].annotation
+        found = record.model_fields[part].annotation
+        record = next((kind for kind in get_args(found) if hasattr(kind, "model_fields")), found)
     return list(record.model_fields)
 
 

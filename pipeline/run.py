@@ -50,11 +50,15 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
     """The pipeline, stage by stage: this is the page to read."""
     from pipeline import stages
     from pipeline.models import checkpoint
+    from pipeline.tasks.corpus import CorpusText
     from pipeline.tasks.dataset import QuestionSet
 
     recipe, task, seed = run.recipe, run.recipe.task, run.recipe.seed
     train, held_out = QuestionSet(recipe.data.train), QuestionSet(recipe.data.eval)
     calibration = QuestionSet(recipe.data.calibration)
+    corpus = CorpusText(recipe.pretrain.corpus) if recipe.pretrain else None
+    if corpus:
+        corpus.identity()
     for questions in (train, held_out, calibration):
         questions.identity()  # what is here is read now: a bad file is refused before anything is trained
     for reference in (recipe.teacher, recipe.student):
@@ -62,8 +66,20 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
 
     teach = stages.Teach(encoder=recipe.teacher, questions=train, task=task, options=recipe.teach, seed=seed)
     teacher = run(teach)
+    general = None
+    if recipe.pretrain and corpus:
+        pretrain = stages.Pretrain(
+            encoder=recipe.teacher, corpus=corpus, shape=recipe.student, options=recipe.pretrain, seed=seed
+        )
+        general = run(pretrain)
     distil = stages.Distil(
-        teacher=teacher, questions=train, task=task, shape=recipe.student, options=recipe.distil, seed=seed
+        teacher=teacher,
+        questions=train,
+        task=task,
+        shape=recipe.student,
+        options=recipe.distil,
+        seed=seed,
+        general=general,
     )
     distilled = run(distil)
     student = run(stages.Prune(distilled=distilled, questions=calibration, task=task, options=recipe.prune))
@@ -154,7 +170,13 @@ def _flags() -> argparse.ArgumentParser:
     parser.add_argument("--fresh", action="store_true", help="ignore stored and shipped results")
     parser.add_argument("--list-recipes", action="store_true", help="name the shipped recipes and stop")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and what would be reused")
-    for flag, what in (("teacher", "model"), ("student", "model"), ("train-data", "set"), ("eval-data", "set")):
+    for flag, what in (
+        ("teacher", "model"),
+        ("student", "model"),
+        ("train-data", "set"),
+        ("eval-data", "set"),
+        ("corpus", "of [pretrain]"),
+    ):
         parser.add_argument(f"--{flag}", metavar="HUB-OR-PATH", help=f"overrides the recipe's {flag} {what}")
     return parser
 
@@ -168,6 +190,10 @@ def _overridden(recipe: Recipe, given: argparse.Namespace) -> Recipe:
         table.setdefault("student", {}).update(source=given.student)
     if given.train_data:
         table["data"]["train"] = {"source": given.train_data, "split": "train"}
+    if given.corpus:
+        if "pretrain" not in table:
+            raise UsageError(f"--corpus was given, but recipe {recipe.name} has no [pretrain] to use it in")
+        table["pretrain"]["corpus"] = {"source": given.corpus}
     if given.eval_data:
         table["data"]["eval"] = {"source": given.eval_data, "split": "validation"}
     if given.seed is not None:

@@ -7,8 +7,9 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,82 +24,30 @@ from transformers import (
 )
 
 from pipeline.recipe import Training
-from pipeline.tasks.question_answering import Window
 from pipeline.types import PipelineError, Progress
 
 Batch = dict[str, torch.Tensor]
 CHECKPOINT_STEPS = 200
-POOL_BATCHES = 64
 
 
-class Windows(Dataset[Window]):
-    """Training windows, in memory."""
+class Batches(Protocol):
+    """Batches of example indices, in order, the same whenever they are asked for."""
 
-    def __init__(self, windows: Sequence[Window]) -> None:
-        self.windows = windows
+    def __len__(self) -> int: ...
 
-    def __len__(self) -> int:
-        return len(self.windows)
-
-    def __getitem__(self, index: int) -> Window:
-        return self.windows[index]
+    def __iter__(self) -> Iterator[list[Any]]: ...
 
 
-class Schedule:
-    """Every batch of a whole run, fixed by the seed: windows of like length, at most so many tokens.
+class _Counted:
+    """Collates, and counts the tokens that are not padding."""
 
-    Each epoch shuffles all windows, sorts pools of about 64 batches by length, cuts batches whose padded
-    size stays within `tokens`, and shuffles those.
-    """
+    def __init__(self, collate: Callable[[Sequence[Any]], Batch]) -> None:
+        self.collate, self.tokens = collate, 0
 
-    def __init__(self, lengths: Sequence[int], tokens: int, epochs: float, seed: int) -> None:
-        self.batches: list[list[int]] = []
-        whole = math.ceil(epochs)
-        for epoch in range(whole):
-            cut = self._epoch(np.asarray(lengths), tokens, np.random.default_rng([seed, epoch]))
-            share = 1.0 if epoch < whole - 1 else epochs - (whole - 1)
-            self.batches.extend(cut[: max(1, round(len(cut) * share))])
-
-    @staticmethod
-    def _epoch(lengths: np.ndarray, tokens: int, random: np.random.Generator) -> list[list[int]]:
-        order = random.permutation(len(lengths))
-        pool = max(1, int(POOL_BATCHES * tokens / max(float(lengths.mean()), 1.0)))
-        cut: list[list[int]] = []
-        for first in range(0, len(order), pool):
-            part = order[first : first + pool]
-            part = part[np.argsort(lengths[part], kind="stable")]
-            batch: list[int] = []
-            for index in part:
-                if batch and (len(batch) + 1) * int(lengths[index]) > tokens:
-                    cut.append(batch)
-                    batch = []
-                batch.append(int(index))
-            cut.append(batch)
-        return [cut[i] for i in random.permutation(len(cut))]
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-
-def collate(windows: Sequence[Window]) -> Batch:
-    """Windows → ids, mask and token types (batch, seq), gold start and end positions (batch,)."""
-    longest = max(len(w.ids) for w in windows)
-    ids = np.zeros((len(windows), longest), np.int64)
-    mask, types = np.zeros_like(ids), np.zeros_like(ids)
-    for row, window in enumerate(windows):
-        ids[row, : len(window.ids)] = window.ids
-        types[row, : len(window.ids)] = window.types
-        mask[row, : len(window.ids)] = 1
-    return {
-        "input_ids": torch.from_numpy(ids),
-        "attention_mask": torch.from_numpy(mask),
-        "token_type_ids": torch.from_numpy(types),
-        "start_positions": torch.tensor([w.start for w in windows]),
-        "end_positions": torch.tensor([w.end for w in windows]),
-    }
+    def __call__(self, examples: Sequence[Any]) -> Batch:
+        batch = self.collate(examples)
+        self.tokens += int(batch["attention_mask"].sum())
+        return batch
 
 
 class LowPrecision(torch.nn.Module):
@@ -126,18 +75,18 @@ class _Trainer(Trainer):
     def __init__(
         self,
         *args: Any,
-        schedule: Schedule,
+        batches: Batches,
         loss: Callable[[torch.nn.Module, Batch], torch.Tensor],
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.schedule, self.loss = schedule, loss
+        self.batches, self.loss = batches, loss
 
-    def get_train_dataloader(self) -> DataLoader[Window]:
-        loader: DataLoader[Window] = DataLoader(
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        loader: DataLoader[Any] = DataLoader(
             self.train_dataset,  # type: ignore[arg-type]
-            batch_sampler=self.schedule,
-            collate_fn=collate,
+            batch_sampler=self.batches,
+            collate_fn=self.data_collator,
         )
         return self.accelerator.prepare(loader)  # type: ignore[no-any-return]
 
@@ -181,25 +130,34 @@ class _Report(TrainerCallback):
             self.losses.append(logs["loss"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Feed:
+    """What a run is trained on: examples, the batches they make up, and how a batch becomes tensors."""
+
+    examples: Dataset[Any]
+    batches: Batches
+    collate: Callable[[Sequence[Any]], Batch]
+
+
 def train(
     model: torch.nn.Module,
     loss: Callable[[torch.nn.Module, Batch], torch.Tensor],
-    windows: Sequence[Window],
+    feed: Feed,
     settings: Training,
     *,
     seed: int,
     work: Path,
     progress: Progress,
 ) -> dict[str, float]:
-    """Trains `model` in place on `windows`; `loss` maps (model in its precision, batch) to a scalar.
+    """Trains `model` in place on `feed`; `loss` maps (model in its precision, batch) to a scalar.
 
     Checkpoints go to `work` every 200 steps and a later call goes on from the last one. Returns the steps,
     the mean loss of the last tenth, and the tokens a second (padding not counted) since this call began.
     Raises PipelineError when the loss stops being finite.
     """
     set_seed(seed)
-    schedule = Schedule([len(w.ids) for w in windows], settings.tokens_per_batch, settings.epochs, seed)
-    steps = max(1, len(schedule) // settings.accumulate)
+    steps = max(1, len(feed.batches) // settings.accumulate)
+    counted = _Counted(feed.collate)
     wrapped = LowPrecision(model, getattr(torch, settings.precision))
     report = _Report(progress)
     trainer = _Trainer(
@@ -222,24 +180,23 @@ def train(
             use_cpu=not torch.cuda.is_available(),
             dataloader_pin_memory=torch.cuda.is_available(),
         ),
-        train_dataset=Windows(windows),
+        train_dataset=feed.examples,
+        data_collator=counted,
         callbacks=[report],
-        schedule=schedule,
+        batches=feed.batches,
         loss=loss,
     )
     _mute(trainer)
     last = _last_whole_checkpoint(work / "checkpoints")
     if last:
         progress.say(f"going on from {last.name}")
-    began, before = time.monotonic(), _step_of(last) if last else 0
+    began = time.monotonic()
     trainer.train(resume_from_checkpoint=str(last) if last else None)
-    seen = schedule.batches[before * settings.accumulate : steps * settings.accumulate]
-    tokens = sum(len(windows[index].ids) for batch in seen for index in batch)
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return {
         "steps": float(steps),
         "final_loss": float(np.mean(losses[-max(1, len(losses) // 10) :])),
-        "tokens_per_second": tokens / (time.monotonic() - began),
+        "tokens_per_second": counted.tokens / (time.monotonic() - began),
     }
 
 

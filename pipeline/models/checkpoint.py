@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
     AutoModelForQuestionAnswering,
     AutoTokenizer,
     PreTrainedModel,
@@ -26,6 +29,7 @@ FAMILIES = ("bert", "distilbert")
 WEIGHTS = "model.safetensors"
 TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"]
 HEAD = "qa_outputs.weight"
+VOCABULARY_HEADS = ("cls.predictions.transform.dense.weight", "vocab_transform.weight")
 
 
 def identity(reference: Checkpoint | StudentShape) -> str:
@@ -146,20 +150,37 @@ def has_head(folder: Path) -> bool:
         return HEAD in file.keys()  # noqa: SIM118  (a safe_open handle is no mapping)
 
 
+def has_vocabulary_head(folder: Path) -> bool:
+    """Whether a checkpoint can score masked words; one without weights gets a random head."""
+    if not (folder / WEIGHTS).is_file():
+        return True
+    with safe_open(str(folder / WEIGHTS), "pt") as file:
+        return not set(VOCABULARY_HEADS).isdisjoint(file.keys())
+
+
 def load_model(folder: Path) -> PreTrainedModel:
     """A question-answering model in float32; what the folder has no weights for is random."""
+    return _load(folder, AutoModelForQuestionAnswering, "qa_outputs.")
+
+
+def load_general(folder: Path) -> PreTrainedModel:
+    """A masked-language model in float32, or the bare encoder where the folder has no head for it."""
+    if not has_vocabulary_head(folder):
+        return _load(folder, AutoModel, "pooler.")
+    return _load(folder, AutoModelForMaskedLM, "")
+
+
+def _load(folder: Path, family: Any, may_lack: str) -> PreTrainedModel:
     settings = AutoConfig.from_pretrained(folder)
     attention = "sdpa" if torch.cuda.is_available() else "eager"
     model: PreTrainedModel
     if not (folder / WEIGHTS).is_file():
-        model = AutoModelForQuestionAnswering.from_config(
-            settings, dtype=torch.float32, attn_implementation=attention
-        )
+        model = family.from_config(settings, dtype=torch.float32, attn_implementation=attention)
         return model
     logging.set_verbosity_error()  # the head that an encoder lacks is no news here
     logging.disable_progress_bar()
     try:
-        model, found = AutoModelForQuestionAnswering.from_pretrained(
+        model, found = family.from_pretrained(
             folder,
             config=settings,
             dtype=torch.float32,
@@ -169,7 +190,7 @@ def load_model(folder: Path) -> PreTrainedModel:
         )
     except RuntimeError:
         raise UsageError(f"{folder}/{WEIGHTS} has weights of other shapes than its config.json says") from None
-    lacking = sorted(name for name in found["missing_keys"] if not name.startswith("qa_outputs."))
+    lacking = sorted(n for n in found["missing_keys"] if not (may_lack and n.startswith(may_lack)))
     if lacking:
         raise UsageError(f"{folder}/{WEIGHTS} lacks {lacking[0]} and {len(lacking) - 1} more; fetch it again")
     return model

@@ -1,4 +1,4 @@
-"""The student, which is also the export-ready graph: a BERT encoder without token types and pooler.
+"""The student, which is also the export-ready graph: a BERT encoder without token types and pooler, and a head.
 
 Layers may differ in heads and neurons, so that pruning makes tensors smaller. Nothing in the graph troubles a
 phone: the mask is finite (−1e4 fits fp16), ids are int32, every shape follows from the input's length.
@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
-
-from pipeline.types import UsageError
 
 CONFIG = "student.json"
 WEIGHTS = "model.safetensors"
 MASKED = -1e4
+
+Head = Literal["question-answering", "text-classification", "masked-language-modelling", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,11 @@ class StudentConfig:
     layers: tuple[LayerShape, ...]
     norm_eps: float = 1e-12
     activation: str = "gelu"
+    head: Head = "question-answering"
+    labels: int = 2
+    """Width of a classification head; a regression has one."""
+    teacher_dimensions: tuple[int, ...] | None = None
+    """Which dimensions of the teacher's hidden states these are, where the student is narrower."""
 
 
 class Embeddings(nn.Module):
@@ -122,14 +127,13 @@ class Layer(nn.Module):
 
 
 class StudentModel(nn.Module):
-    """input_ids, attention_mask: int (B, S) → start_logits, end_logits: float (B, S)."""
+    """The encoder; each subclass adds one head and says what it maps to."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList(Layer(config, shape) for shape in config.layers)
-        self.qa_outputs = nn.Linear(config.hidden, 2)
 
     def states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Last hidden states, (B, S, E)."""
@@ -138,6 +142,14 @@ class StudentModel(nn.Module):
         for layer in self.layers:
             x_BSE = layer(x_BSE, bias_B11S)
         return x_BSE  # type: ignore[no-any-return]
+
+
+class AnsweringStudent(StudentModel):
+    """input_ids, attention_mask: int (B, S) → start_logits, end_logits: float (B, S)."""
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__(config)
+        self.qa_outputs = nn.Linear(config.hidden, 2)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, with_states: bool = False
@@ -148,86 +160,81 @@ class StudentModel(nn.Module):
         return (start, end, x_BSE) if with_states else (start, end)
 
 
-def alternate(layers: int) -> tuple[int, ...]:
-    """Every other layer, from the first (Sanh et al. 2019, section 3): 12 → 0 2 4 6 8 10."""
-    return tuple(range(0, layers, 2))
+class ClassifyingStudent(StudentModel):
+    """input_ids, attention_mask: int (B, S) → logits: float (B, labels), read from the first token."""
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__(config)
+        self.classifier = nn.Linear(config.hidden, config.labels)
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, with_states: bool = False
+    ) -> tuple[torch.Tensor, ...]:
+        x_BSE = self.states(input_ids, attention_mask)
+        logits = self.classifier(x_BSE[:, 0])
+        return (logits, x_BSE) if with_states else (logits,)
 
 
-def from_teacher(teacher: PreTrainedModel, layers: tuple[int, ...] | None = None) -> StudentModel:
-    """A student made of some of a BERT's or DistilBERT's layers; all of them when `layers` is None.
+class VocabularyHead(nn.Module):
+    """States → scores of every word, by the word embeddings themselves (Devlin et al. 2018, appendix A.1)."""
 
-    Token-type embeddings are folded away: their mean over the two segments joins the position embeddings.
-    Raises UsageError when the teacher has no such layer.
-    """
-    family = teacher.config.model_type
-    depth = teacher.config.num_hidden_layers
-    chosen = tuple(range(depth)) if layers is None else layers
-    if max(chosen) >= depth:
-        raise UsageError(
-            f"student.layers asks for layer {max(chosen)}, but the teacher has layers 0 to {depth - 1}"
-        )
-    config = teacher.config
-    heads, hidden = config.num_attention_heads, config.hidden_size
-    neurons = config.intermediate_size if family == "bert" else config.hidden_dim
-    student = StudentModel(
-        StudentConfig(
-            vocabulary=config.vocab_size,
-            positions=config.max_position_embeddings,
-            hidden=hidden,
-            head_size=hidden // heads,
-            layers=tuple(LayerShape(heads, neurons) for _ in chosen),
-            norm_eps=getattr(config, "layer_norm_eps", 1e-12),
-            activation=config.hidden_act if family == "bert" else config.activation,
-        )
-    )
-    weights = teacher.state_dict()
-    renamed = _BERT if family == "bert" else _DISTILBERT
-    state = {}
-    for name in student.state_dict():
-        module, kind = name.rsplit(".", 1)
-        if module.startswith("layers."):
-            _, index, inner = module.split(".", 2)
-            source = renamed["layers"].format(chosen[int(index)]) + "." + renamed[inner]
-        else:
-            source = renamed[module]
-        state[name] = weights[f"{source}.{kind}"].float().clone()
-    types = weights.get("bert.embeddings.token_type_embeddings.weight")
-    if types is not None:
-        state["embeddings.position.weight"] += types.float().mean(dim=0)
-    student.load_state_dict(state)
-    return student
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden, config.hidden)
+        self.activation = ACT2FN[config.activation]
+        self.norm = nn.LayerNorm(config.hidden, eps=config.norm_eps)
+        self.bias = nn.Parameter(torch.zeros(config.vocabulary))
+
+    def forward(self, x_NE: torch.Tensor, words_VE: torch.Tensor) -> torch.Tensor:
+        out_NV: torch.Tensor = self.norm(self.activation(self.dense(x_NE))) @ words_VE.T + self.bias
+        return out_NV
 
 
-_BERT = {
-    "embeddings.word": "bert.embeddings.word_embeddings",
-    "embeddings.position": "bert.embeddings.position_embeddings",
-    "embeddings.norm": "bert.embeddings.LayerNorm",
-    "layers": "bert.encoder.layer.{}",
-    "attention.query": "attention.self.query",
-    "attention.key": "attention.self.key",
-    "attention.value": "attention.self.value",
-    "attention.output": "attention.output.dense",
-    "attention_norm": "attention.output.LayerNorm",
-    "feed_forward.inner": "intermediate.dense",
-    "feed_forward.outer": "output.dense",
-    "feed_forward_norm": "output.LayerNorm",
-    "qa_outputs": "qa_outputs",
+class GeneralStudent(StudentModel):
+    """A student before it has a task, which was taught by hidden states alone."""
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, scored: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """States (B, S, E), and None."""
+        return self.states(input_ids, attention_mask), None
+
+
+class MaskedLanguageStudent(StudentModel):
+    """A student before it has a task; the head scores only the tokens that a loss asks about."""
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__(config)
+        self.vocabulary = VocabularyHead(config)
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, scored: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """States (B, S, E) and scores (N, V) of the N tokens where `scored`, bool (B, S), is true."""
+        x_BSE = self.states(input_ids, attention_mask)
+        if scored is None:
+            return x_BSE, None
+        return x_BSE, self.vocabulary(x_BSE[scored], self.embeddings.word.weight)
+
+
+HEADS: dict[Head, type[StudentModel]] = {
+    "question-answering": AnsweringStudent,
+    "text-classification": ClassifyingStudent,
+    "masked-language-modelling": MaskedLanguageStudent,
+    "none": GeneralStudent,
 }
-_DISTILBERT = {
-    "embeddings.word": "distilbert.embeddings.word_embeddings",
-    "embeddings.position": "distilbert.embeddings.position_embeddings",
-    "embeddings.norm": "distilbert.embeddings.LayerNorm",
-    "layers": "distilbert.transformer.layer.{}",
-    "attention.query": "attention.q_lin",
-    "attention.key": "attention.k_lin",
-    "attention.value": "attention.v_lin",
-    "attention.output": "attention.out_lin",
-    "attention_norm": "sa_layer_norm",
-    "feed_forward.inner": "ffn.lin1",
-    "feed_forward.outer": "ffn.lin2",
-    "feed_forward_norm": "output_layer_norm",
-    "qa_outputs": "qa_outputs",
-}
+
+
+def build(config: StudentConfig) -> StudentModel:
+    """An untrained student of this shape, with its head."""
+    return HEADS[config.head](config)
+
+
+def first_layers(model: StudentModel, depth: int) -> StudentModel:
+    """The student cut after its first `depth` layers, read out by its own head, in evaluation mode."""
+    cut = build(replace(model.config, layers=model.config.layers[:depth]))
+    cut.load_state_dict({name: model.state_dict()[name] for name in cut.state_dict()})
+    return cut.eval()
 
 
 def save(model: StudentModel, folder: Path) -> None:
@@ -242,6 +249,8 @@ def load(folder: Path) -> StudentModel:
     """The model that `save` wrote, in evaluation mode."""
     table = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     shapes = tuple(LayerShape(**shape) for shape in table.pop("layers"))
-    model = StudentModel(StudentConfig(layers=shapes, **table))
+    dimensions = table.pop("teacher_dimensions", None)
+    kept = None if dimensions is None else tuple(dimensions)
+    model = build(StudentConfig(layers=shapes, teacher_dimensions=kept, **table))
     model.load_state_dict(load_file(str(folder / WEIGHTS)))
     return model.eval()

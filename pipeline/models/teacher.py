@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -29,6 +30,25 @@ def run_teacher(
     result = (through or model)(**inputs, output_hidden_states=hidden, return_dict=True)
     states = result.hidden_states[-1] if hidden else None
     return result.start_logits, result.end_logits, states
+
+
+def run_general(
+    model: PreTrainedModel, batch: Batch, scored: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Last hidden states (batch, seq, hidden) and scores (N, vocabulary) of the N tokens where `scored`.
+
+    Scores are None when none are asked for; asking needs a masked-language model.
+    """
+    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+    states = model.base_model(**inputs, return_dict=True).last_hidden_state
+    if scored is None:
+        return states, None
+    head: Any = model
+    some = states[scored]
+    if model.config.model_type == "bert":
+        return states, head.cls(some)
+    some = head.vocab_layer_norm(head.activation(head.vocab_transform(some)))
+    return states, head.vocab_projector(some)
 
 
 def set_dropout(model: torch.nn.Module, share: float) -> None:

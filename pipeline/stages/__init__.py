@@ -6,6 +6,7 @@ from pipeline.stages.bundle import MakeBundle
 from pipeline.stages.distil import Distil
 from pipeline.stages.evaluate import Evaluate
 from pipeline.stages.export import Export
+from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.prune import Prune
 from pipeline.stages.quantize import Quantize
 from pipeline.stages.teach import Teach
@@ -19,6 +20,7 @@ __all__ = [
     "Evaluate",
     "Export",
     "MakeBundle",
+    "Pretrain",
     "Prune",
     "Quantize",
     "Teach",

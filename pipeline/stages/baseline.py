@@ -15,6 +15,7 @@ import torch
 from exporters.base import Exporter
 from pipeline.models import compressed
 from pipeline.models.student import LayerShape, StudentConfig, StudentModel
+from pipeline.models.student import build as build_student
 from pipeline.numerics import on_grid
 from pipeline.recipe import Quantize
 from pipeline.types import Progress, Quantization, Student
@@ -97,7 +98,7 @@ def build(shape: Shape) -> StudentModel:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return StudentModel(SHAPES[shape]).eval()
+        return build_student(SHAPES[shape]).eval()
 
 
 def note(shape: Shape) -> str:

@@ -11,8 +11,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline import losses
-from pipeline.models import checkpoint, student
-from pipeline.models.student import StudentModel
+from pipeline.models import checkpoint, inherit, student
+from pipeline.models.student import Head, StudentModel
 from pipeline.models.teacher import run_teacher, set_dropout
 from pipeline.numerics import round_to_storage
 from pipeline.recipe import Distil as Settings
@@ -20,6 +20,8 @@ from pipeline.recipe import StudentShape, Task
 from pipeline.tasks.dataset import QuestionSet
 from pipeline.training import Batch, train
 from pipeline.types import Artifact, Progress, RecipeError
+
+HEAD: Head = "question-answering"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,21 +34,25 @@ class Distil:
     shape: StudentShape
     options: Settings
     seed: int
+    general: Artifact | None = None
+    """A student from task-agnostic distillation to start from, in place of the shape's own beginning."""
 
     name = "distil"
-    version = 1
+    version = 2
 
     def settings(self) -> Mapping[str, Any]:
         return {
             "training": self.options.model_dump(mode="json"),
-            "layers": self.shape.model_dump(mode="json")["layers"],
+            "student": None if self.general else inherit.settings(self.shape),
             "max_length": self.task.max_length,
             "stride": self.task.stride,
         }
 
     def parents(self) -> Mapping[str, str]:
         found = {"teacher": self.teacher.sha256, "questions": self.questions.identity()}
-        if self.shape.source:
+        if self.general:
+            found["student"] = self.general.sha256
+        elif self.shape.source:
             found["student"] = checkpoint.identity(self.shape)
         return found
 
@@ -57,14 +63,14 @@ class Distil:
         teacher = checkpoint.load_model(self.teacher.path)
         tokenizer = checkpoint.load_tokenizer(self.teacher.path)
         model = self.initial(teacher, tokenizer)
-        windows = self.questions.windows(tokenizer, self.task, progress)
+        feed = self.questions.feed(tokenizer, self.task, self.options, self.seed, progress)
         set_dropout(model, self.options.dropout)
         if not self.options.train_word_embeddings:
             model.embeddings.word.weight.requires_grad_(False)
         metrics = train(
             model,
-            self._loss(teacher, model.config.hidden == teacher.config.hidden_size),
-            windows,
+            self._loss(teacher, model),
+            feed,
             self.options,
             seed=self.seed,
             work=work,
@@ -77,27 +83,23 @@ class Distil:
         return metrics
 
     def initial(self, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> StudentModel:
-        """The student before training: teacher layers, or a checkpoint of its own with the same vocabulary."""
+        """The student before training: a general one, the shape's, or a checkpoint of the same vocabulary."""
         torch.manual_seed(self.seed)
+        if self.general is not None:
+            return inherit.with_head(student.load(self.general.path), HEAD, task_teacher=teacher)
         if self.shape.source is None:
-            layers = self.shape.layers
-            if layers == "alternate":
-                layers = student.alternate(teacher.config.num_hidden_layers)
-            return student.from_teacher(teacher, layers)
+            return inherit.shaped(teacher, self.shape, HEAD)
         folder = checkpoint.resolve(self.shape)
         if checkpoint.load_tokenizer(folder).get_vocab() != tokenizer.get_vocab():
             raise RecipeError(
                 f"student {self.shape.source} and the teacher have different vocabularies; "
                 "soft targets need the same tokens"
             )
-        return student.from_teacher(checkpoint.load_model(folder))
+        return inherit.from_teacher(checkpoint.load_model(folder))
 
-    def _loss(self, teacher: PreTrainedModel, same_width: bool) -> Any:
+    def _loss(self, teacher: PreTrainedModel, model: StudentModel) -> Any:
         options = self.options
-        if options.cosine and not same_width:
-            raise RecipeError(
-                "distil.cosine needs a student as wide as the teacher; set it to 0 for this student"
-            )
+        dimensions = inherit.teacher_dimensions(model, teacher) if options.cosine else None
         teacher.eval().requires_grad_(False).to(getattr(torch, options.precision))
 
         def loss(trained: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -110,7 +112,7 @@ class Distil:
             golds = batch["start_positions"], batch["end_positions"]
             total = torch.zeros((), device=mask.device)
             if options.cosine:
-                total = options.cosine * losses.cosine(states, wanted, mask)
+                total = options.cosine * losses.cosine(states, wanted[..., dimensions], mask)
             for given, target, gold in zip(logits, targets, golds, strict=True):
                 total = total + 0.5 * (
                     options.soft * losses.soft(given, target, mask, options.temperature)

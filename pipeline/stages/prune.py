@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from pipeline.models import checkpoint, student
 from pipeline.models.student import Layer, LayerShape, StudentModel
 from pipeline.recipe import Prune as Settings
 from pipeline.recipe import Task
-from pipeline.tasks.dataset import QuestionSet
-from pipeline.training import collate
+from pipeline.tasks.dataset import QuestionSet, collate
 from pipeline.types import Artifact, Progress
 
 NEURON_STEP = 16
@@ -147,18 +146,7 @@ def cut(
         size = layer.attention.head_size
         rows = (some_heads[:, None] * size + torch.arange(size)).ravel()
         kept.append((rows, some_neurons))
-    config = model.config
-    smaller = StudentModel(
-        student.StudentConfig(
-            vocabulary=config.vocabulary,
-            positions=config.positions,
-            hidden=config.hidden,
-            head_size=config.head_size,
-            layers=tuple(shapes),
-            norm_eps=config.norm_eps,
-            activation=config.activation,
-        )
-    )
+    smaller = student.build(replace(model.config, layers=tuple(shapes)))
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     for index, (rows, columns) in enumerate(kept):
         for name in ("query", "key", "value"):

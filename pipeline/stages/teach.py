@@ -66,7 +66,7 @@ class Teach:
     def _train(
         self, folder: Path, tokenizer: PreTrainedTokenizerBase, work: Path, progress: Progress
     ) -> tuple[PreTrainedModel, dict[str, float]]:
-        windows = self.questions.windows(tokenizer, self.task, progress)
+        feed = self.questions.feed(tokenizer, self.task, self.options, self.seed, progress)
         torch.manual_seed(self.seed)
         model = checkpoint.load_model(folder)
         set_dropout(model, self.options.dropout)
@@ -81,6 +81,6 @@ class Teach:
                 + losses.hard(end, batch["end_positions"], mask)
             )
 
-        metrics = train(model, loss, windows, self.options, seed=self.seed, work=work, progress=progress)
+        metrics = train(model, loss, feed, self.options, seed=self.seed, work=work, progress=progress)
         round_to_storage(model, self.options.storage)
         return model, metrics

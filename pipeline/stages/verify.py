@@ -13,12 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from exporters.base import Exporter
 from pipeline.models import checkpoint, compressed
 from pipeline.models.answerer import TorchStudent
-from pipeline.models.student import StudentModel
+from pipeline.models.student import StudentModel, first_layers
 from pipeline.numerics import sqnr_db
 from pipeline.recipe import Task
 from pipeline.recipe import Verify as Tolerance
@@ -187,18 +186,6 @@ def judge(verified: Artifact, tolerance: Tolerance) -> Verdict:
     )
 
 
-class _Upto(nn.Module):
-    """The student cut after its first `depth` layers, read out by its own head."""
-
-    def __init__(self, model: StudentModel, depth: int) -> None:
-        super().__init__()
-        self.embeddings, self.qa_outputs = model.embeddings, model.qa_outputs
-        self.layers = nn.ModuleList(list(model.layers)[:depth])
-
-    forward = StudentModel.forward
-    states = StudentModel.states
-
-
 def first_bad_layer(stage: Verify, progress: Progress) -> str:
     """The first part of the student whose output leaves tolerance in this runtime.
 
@@ -217,7 +204,7 @@ def first_bad_layer(stage: Verify, progress: Progress) -> str:
     names = ["embeddings or qa_outputs", *(f"layers.{i}" for i in range(len(student.module.layers)))]
     for depth, name in enumerate(names):
         progress.update(depth, len(names), f"looking for the layer that goes wrong: {name}")
-        module = _Upto(student.module, depth).eval()
+        module = first_layers(student.module, depth)
         kept = {f"{path}.weight" for path, _ in module.named_modules()}
         plans = {n: p for n, p in student.quantization.tensors.items() if n in kept}
         cut = Student(

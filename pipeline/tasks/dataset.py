@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+import torch
+from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from pipeline.recipe import Questions, Task
+from pipeline.recipe import Questions, Task, Training
+from pipeline.schedule import Schedule
 from pipeline.tasks import question_answering, squad
 from pipeline.tasks.question_answering import Window
 from pipeline.tasks.squad import Question
+from pipeline.training import Batch, Feed
 from pipeline.types import DataError, Progress
 
 
@@ -53,8 +59,48 @@ class QuestionSet:
                 progress.update(done, len(self.questions), "reading questions")
         return found
 
+    def feed(
+        self, tokenizer: PreTrainedTokenizerBase, task: Task, options: Training, seed: int, progress: Progress
+    ) -> Feed:
+        """The windows of all questions, batched for a training run."""
+        windows = self.windows(tokenizer, task, progress)
+        lengths = [len(window.ids) for window in windows]
+        batches = Schedule(lengths, options.tokens_per_batch, options.epochs, seed)
+        return Feed(examples=Windows(windows), batches=batches, collate=collate)
+
     def spread(self, count: int) -> list[Question]:
         """So many questions, evenly spread over the set (all, if it has no more)."""
         if count >= len(self.questions):
             return self.questions
         return [self.questions[i * len(self.questions) // count] for i in range(count)]
+
+
+class Windows(Dataset[Window]):
+    """Training windows, in memory."""
+
+    def __init__(self, windows: Sequence[Window]) -> None:
+        self.windows = windows
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def __getitem__(self, index: int) -> Window:
+        return self.windows[index]
+
+
+def collate(windows: Sequence[Window]) -> Batch:
+    """Windows → ids, mask and token types (batch, seq), gold start and end positions (batch,)."""
+    longest = max(len(w.ids) for w in windows)
+    ids = np.zeros((len(windows), longest), np.int64)
+    mask, types = np.zeros_like(ids), np.zeros_like(ids)
+    for row, window in enumerate(windows):
+        ids[row, : len(window.ids)] = window.ids
+        types[row, : len(window.ids)] = window.types
+        mask[row, : len(window.ids)] = 1
+    return {
+        "input_ids": torch.from_numpy(ids),
+        "attention_mask": torch.from_numpy(mask),
+        "token_type_ids": torch.from_numpy(types),
+        "start_positions": torch.tensor([w.start for w in windows]),
+        "end_positions": torch.tensor([w.end for w in windows]),
+    }

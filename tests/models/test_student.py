@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import BertForQuestionAnswering, DistilBertForQuestionAnswering, PreTrainedModel
 
-from pipeline.models import student
+from pipeline.models import inherit, student
 from pipeline.models.student import LayerShape, StudentConfig, StudentModel
 from pipeline.types import UsageError
 
@@ -53,14 +53,14 @@ def ours(model: StudentModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Te
 
 
 def test_all_layers_of_a_distilbert_are_the_distilbert(distilbert: PreTrainedModel, inputs: Pair) -> None:
-    made = student.from_teacher(distilbert)
+    made = inherit.from_teacher(distilbert)
     torch.testing.assert_close(ours(made, *inputs), answers(distilbert, *inputs), atol=1e-5, rtol=0)
 
 
 def test_all_layers_of_a_bert_are_the_bert_once_token_types_are_one(
     bert: PreTrainedModel, inputs: Pair
 ) -> None:
-    made = student.from_teacher(bert)
+    made = inherit.from_teacher(bert)
     assert isinstance(bert, BertForQuestionAnswering)
     types = bert.bert.embeddings.token_type_embeddings.weight
     before = types.detach().clone()
@@ -76,14 +76,14 @@ def test_all_layers_of_a_bert_are_the_bert_once_token_types_are_one(
 def test_last_states_are_the_teachers(distilbert: PreTrainedModel, inputs: Pair) -> None:
     ids, mask = inputs
     with torch.no_grad():
-        _, _, states = student.from_teacher(distilbert)(ids, mask, with_states=True)
+        _, _, states = inherit.from_teacher(distilbert)(ids, mask, with_states=True)
         wanted = distilbert(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[-1]
     torch.testing.assert_close(states[mask == 1], wanted[mask == 1], atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("chosen", [(0, 2), (1,), (0, 1, 3)])
 def test_chosen_layers_are_the_teachers(bert: PreTrainedModel, chosen: tuple[int, ...]) -> None:
-    made = student.from_teacher(bert, chosen)
+    made = inherit.from_teacher(bert, chosen)
     weights = bert.state_dict()
     assert len(made.layers) == len(chosen)
     for place, layer in enumerate(chosen):
@@ -100,14 +100,14 @@ def test_chosen_layers_are_the_teachers(bert: PreTrainedModel, chosen: tuple[int
 
 
 def test_alternate_layers() -> None:
-    assert student.alternate(12) == (0, 2, 4, 6, 8, 10)
-    assert student.alternate(6) == (0, 2, 4)
-    assert student.alternate(5) == (0, 2, 4)
-    assert student.alternate(1) == (0,)
+    assert inherit.alternate(12) == (0, 2, 4, 6, 8, 10)
+    assert inherit.alternate(6) == (0, 2, 4)
+    assert inherit.alternate(5) == (0, 2, 4)
+    assert inherit.alternate(1) == (0,)
 
 
 def test_the_student_owns_its_weights(bert: PreTrainedModel) -> None:
-    made = student.from_teacher(bert, (0,))
+    made = inherit.from_teacher(bert, (0,))
     before = bert.state_dict()["qa_outputs.weight"].clone()
     with torch.no_grad():
         made.qa_outputs.weight.add_(1.0)
@@ -118,7 +118,7 @@ def test_the_student_owns_its_weights(bert: PreTrainedModel) -> None:
 def test_a_layer_the_teacher_does_not_have(bert: PreTrainedModel, chosen: tuple[int, ...]) -> None:
     sentence = f"student.layers asks for layer {chosen[-1]}, but the teacher has layers 0 to 3"
     with pytest.raises(UsageError, match=sentence):
-        student.from_teacher(bert, chosen)
+        inherit.from_teacher(bert, chosen)
 
 
 def pruned() -> StudentModel:
@@ -141,7 +141,7 @@ def test_a_head_and_neurons_that_add_nothing_can_be_taken_out(
     distilbert: PreTrainedModel, inputs: Pair
 ) -> None:
     """Zeroing a head's output columns in the Hugging Face model equals not having the head."""
-    whole = student.from_teacher(distilbert)
+    whole = inherit.from_teacher(distilbert)
     state = {name: weight.clone() for name, weight in whole.state_dict().items()}
     for name in ("query", "key", "value"):
         for kind in ("weight", "bias"):
@@ -183,7 +183,7 @@ def test_padding_changes_no_logit(inputs: Pair) -> None:
 
 @pytest.mark.parametrize("pruned_model", [True, False])
 def test_saved_and_loaded(pruned_model: bool, bert: PreTrainedModel, inputs: Pair, tmp_path: Path) -> None:
-    model = pruned() if pruned_model else student.from_teacher(bert, (0, 3))
+    model = pruned() if pruned_model else inherit.from_teacher(bert, (0, 3))
     student.save(model, tmp_path / "deep" / "student")
     loaded = student.load(tmp_path / "deep" / "student")
     assert loaded.config == model.config

@@ -24,7 +24,7 @@ from pipeline import recipe as recipes
 from pipeline import stages
 from pipeline.models import student
 from pipeline.models.answerer import TorchStudent
-from pipeline.models.student import Layer, LayerShape, StudentConfig, StudentModel
+from pipeline.models.student import Layer, LayerShape, StudentConfig, StudentModel, build
 from pipeline.recipe import Recipe
 from pipeline.shipped import Pretrained
 from pipeline.store import Stage, Store
@@ -104,7 +104,7 @@ def _copy(module: Any) -> StudentModel:
         head_size=layers[0].attention.head_size if layers else 1,
         layers=tuple(LayerShape(la.attention.heads, la.feed_forward.inner.out_features) for la in layers),
     )
-    model = StudentModel(config)
+    model = build(config)
     model.load_state_dict(module.state_dict())
     return model.eval()
 
@@ -213,7 +213,7 @@ def random_student(shapes: tuple[LayerShape, ...], *, vocabulary: int = 200, hid
     """A student whose every weight matters: norms, biases and matrices random and far from zero."""
     torch.manual_seed(7)
     config = StudentConfig(vocabulary=vocabulary, positions=128, hidden=hidden, head_size=8, layers=shapes)
-    model = StudentModel(config).eval()
+    model = build(config).eval()
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
             nn.init.uniform_(module.weight, 0.5, 1.5)

@@ -17,7 +17,6 @@ from device_bench.stats import paired_ratio
 from exporters.base import Lowered
 from pipeline import recipe
 from pipeline.models import compressed, student
-from pipeline.models.student import StudentModel
 from pipeline.numerics import on_grid
 from pipeline.recipe import Bench as Settings
 from pipeline.recipe import Quantize
@@ -261,7 +260,7 @@ def test_torch_models_are_measured_against_bert_base(
     out.mkdir()
     torch.manual_seed(0)
     config = dataclasses.replace(SHAPES["bert-base"], vocabulary=300, hidden=16, head_size=8, layers=())
-    student.save(StudentModel(config), folder)
+    student.save(student.build(config), folder)
     for path in encoder_folder.glob("tokenizer*"):
         (folder / path.name).write_bytes(path.read_bytes())
     made = BenchTorch(

@@ -17,8 +17,8 @@ from pipeline.models.student import StudentModel
 from pipeline.recipe import Distil as Settings
 from pipeline.recipe import Questions, StudentShape, Task
 from pipeline.stages.distil import Distil
-from pipeline.tasks.dataset import QuestionSet
-from pipeline.training import Batch, collate
+from pipeline.tasks.dataset import QuestionSet, collate
+from pipeline.training import Batch
 from pipeline.types import Artifact, RecipeError, Silent, UsageError
 
 TASK = Task(max_length=96, stride=16)
