@@ -135,3 +135,69 @@ def test_bfloat16_logits_are_added_up_in_float32() -> None:
     low = losses.soft(student.bfloat16(), teacher.bfloat16(), mask, 2.0)
     assert low.dtype == torch.float32
     assert low.item() == losses.soft(student.bfloat16().float(), teacher.bfloat16().float(), mask, 2.0).item()
+
+
+def words(seed: int, tokens: int = 6, vocabulary: int = 11) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores of a student and a teacher, (tokens, vocabulary) each."""
+    numbers = np.random.default_rng(seed)
+    one, two = (torch.tensor(numbers.normal(size=(tokens, vocabulary)) * 3).float() for _ in "12")
+    return one, two
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_soft_words_is_t_squared_kl_a_token(seed: int, temperature: float) -> None:
+    student, teacher = words(seed)
+    divergences = []
+    for mine, theirs in zip(student.double().numpy(), teacher.double().numpy(), strict=True):
+        p, q = log_probabilities(theirs / temperature), log_probabilities(mine / temperature)
+        divergences.append((np.exp(p) * (p - q)).sum())
+    wanted = temperature**2 * np.mean(divergences)
+    assert losses.soft_words(student, teacher, temperature).item() == pytest.approx(wanted, rel=1e-6, abs=1e-6)
+    torch_own = torch.nn.KLDivLoss(reduction="batchmean")(
+        torch.log_softmax(student / temperature, -1), torch.softmax(teacher / temperature, -1)
+    )
+    assert losses.soft_words(student, teacher, temperature).item() == pytest.approx(
+        temperature**2 * torch_own.item(), rel=1e-5
+    )
+
+
+def test_t_squared_keeps_the_gradient_of_soft_words() -> None:
+    """Hinton et al. 2015, section 2: gradients shrink as 1/T², so that T² holds their size at high T."""
+    sizes = []
+    for temperature in (20.0, 40.0, 80.0):
+        student, teacher = words(1)
+        student.requires_grad_(True)
+        losses.soft_words(student, teacher, temperature).backward()
+        assert student.grad is not None
+        sizes.append(student.grad.norm().item())
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.1)
+    assert sizes[1] == pytest.approx(sizes[2], rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_masked_words_is_cross_entropy_of_what_was_masked(seed: int) -> None:
+    scores, _ = words(seed)
+    gold = torch.tensor([3, -100, 0, 10, -100, 7])
+    wanted = -np.mean(
+        [log_probabilities(scores[i].double().numpy())[int(w)] for i, w in enumerate(gold) if w >= 0]
+    )
+    assert losses.masked_words(scores, gold).item() == pytest.approx(wanted, rel=1e-6)
+
+
+def test_nothing_masked_costs_nothing() -> None:
+    """Positions with no mask, and batches of padding: 0, and gradients of 0 rather than NaN."""
+    scores, teacher = (t.requires_grad_(True) for t in words(0))
+    losses.masked_words(scores, torch.full((6,), -100)).backward()
+    assert scores.grad is not None
+    assert (scores.grad == 0).all()
+    empty = torch.zeros(0, 11, requires_grad=True)
+    assert losses.soft_words(empty, teacher[:0].detach(), 2.0).item() == 0.0
+    assert losses.masked_words(empty, torch.zeros(0, dtype=torch.long)).item() == 0.0
+    states = torch.randn(2, 5, 4, requires_grad=True)
+    none = torch.zeros(2, 5, dtype=torch.long)
+    distance = losses.cosine(states, torch.randn(2, 5, 4), none)
+    distance.backward()
+    assert distance.item() == 0.0
+    assert states.grad is not None
+    assert (states.grad == 0).all()

@@ -11,7 +11,7 @@ import torch
 from exporters import base
 from exporters.base import Lowered
 from pipeline import numerics
-from pipeline.models.student import LayerShape, StudentConfig, StudentModel
+from pipeline.models.student import AnsweringStudent, LayerShape, StudentConfig
 from pipeline.types import Quantization, Student, TensorPlan
 
 MAX_LENGTH = 64
@@ -24,7 +24,7 @@ def make_student(kept: tuple[str, ...] = ()) -> Student:
     """2 layers × 32 with layer norms that scale, so that folding one into a linear would show."""
     torch.manual_seed(3)
     shapes = (LayerShape(heads=2, neurons=48), LayerShape(heads=1, neurons=64))
-    model = StudentModel(
+    model = AnsweringStudent(
         StudentConfig(vocabulary=VOCABULARY, positions=MAX_LENGTH, hidden=32, head_size=16, layers=shapes)
     ).eval()
     plans = {}

@@ -17,7 +17,7 @@ import torch
 from exporters.base import quiet
 from exporters.coreml import EXPORTER, CoreMLRunner
 from pipeline import numerics
-from pipeline.models.student import LayerShape, StudentConfig, StudentModel
+from pipeline.models.student import AnsweringStudent, LayerShape, StudentConfig
 from pipeline.types import PipelineError, Quantization, Student, TensorPlan, UsageError
 
 pytest.importorskip("coremltools")
@@ -32,7 +32,7 @@ def make_student(kept: tuple[str, ...] = KEPT) -> Student:
     """2 layers × 32, every matrix on the int8 grid but those of `kept`."""
     torch.manual_seed(5)
     shapes = (LayerShape(heads=2, neurons=48), LayerShape(heads=1, neurons=64))
-    model = StudentModel(
+    model = AnsweringStudent(
         StudentConfig(vocabulary=200, positions=MAX_LENGTH, hidden=32, head_size=16, layers=shapes)
     ).eval()
     plans = {}
@@ -231,7 +231,9 @@ def test_the_runner_puts_the_number_of_threads_back(package: Path) -> None:
 def test_a_student_without_layers_can_be_lowered(tmp_path: Path) -> None:
     torch.manual_seed(1)
     config = StudentConfig(vocabulary=50, positions=16, hidden=32, head_size=16, layers=())
-    bare = Student(name="bare", module=StudentModel(config).eval(), quantization=Quantization(), max_length=16)
+    bare = Student(
+        name="bare", module=AnsweringStudent(config).eval(), quantization=Quantization(), max_length=16
+    )
     runner = EXPORTER.runner(EXPORTER.lower(bare, tmp_path).path)
     ids, mask = (array[:, :9] % 50 for array in window(16))
     for got, expected in zip(runner(ids, mask), ask(bare, ids, mask), strict=True):

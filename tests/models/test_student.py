@@ -10,7 +10,7 @@ import torch
 from transformers import BertForQuestionAnswering, DistilBertForQuestionAnswering, PreTrainedModel
 
 from pipeline.models import inherit, student
-from pipeline.models.student import LayerShape, StudentConfig, StudentModel
+from pipeline.models.student import AnsweringStudent, LayerShape, StudentConfig, StudentModel
 from pipeline.types import UsageError
 
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -108,6 +108,7 @@ def test_alternate_layers() -> None:
 
 def test_the_student_owns_its_weights(bert: PreTrainedModel) -> None:
     made = inherit.from_teacher(bert, (0,))
+    assert isinstance(made, AnsweringStudent)
     before = bert.state_dict()["qa_outputs.weight"].clone()
     with torch.no_grad():
         made.qa_outputs.weight.add_(1.0)
@@ -125,7 +126,7 @@ def pruned() -> StudentModel:
     torch.manual_seed(0)
     shapes = (LayerShape(3, 40), LayerShape(1, 7), LayerShape(4, 64))
     config = StudentConfig(vocabulary=200, positions=64, hidden=32, head_size=8, layers=shapes)
-    model = StudentModel(config).eval()
+    model = AnsweringStudent(config).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model
@@ -152,7 +153,7 @@ def test_a_head_and_neurons_that_add_nothing_can_be_taken_out(
     state["layers.2.feed_forward.outer.weight"] = state["layers.2.feed_forward.outer.weight"][:, :50]
     shapes = (LayerShape(2, 64), LayerShape(1, 64), LayerShape(2, 50), LayerShape(2, 64))
     config = whole.config
-    small = StudentModel(
+    small = AnsweringStudent(
         StudentConfig(
             vocabulary=config.vocabulary,
             positions=config.positions,

@@ -24,26 +24,26 @@ from pipeline import recipe as recipes
 from pipeline import stages
 from pipeline.models import student
 from pipeline.models.answerer import TorchStudent
-from pipeline.models.student import Layer, LayerShape, StudentConfig, StudentModel, build
+from pipeline.models.student import AnsweringStudent, Layer, LayerShape, StudentConfig
 from pipeline.recipe import Recipe
 from pipeline.shipped import Pretrained
 from pipeline.store import Stage, Store
 from pipeline.tasks.dataset import QuestionSet
 from pipeline.types import Artifact, Silent, Student
 
-Break = Callable[[StudentModel], None]
+Break = Callable[[AnsweringStudent], None]
 
 
-def NOT_A_NUMBER(model: StudentModel) -> None:
+def NOT_A_NUMBER(model: AnsweringStudent) -> None:
     model.qa_outputs.bias.data.fill_(float("nan"))
 
 
-def SWAPPED(model: StudentModel) -> None:
+def SWAPPED(model: AnsweringStudent) -> None:
     for parameter in (model.qa_outputs.weight, model.qa_outputs.bias):
         parameter.data.copy_(parameter.data.flip(0))
 
 
-def SILENCED(model: StudentModel) -> None:
+def SILENCED(model: AnsweringStudent) -> None:
     """What a converter does that loses the second layer's feed-forward."""
     if len(model.layers) > 1:
         layer = model.layers[1]
@@ -94,7 +94,7 @@ class FakeExporter:
         return FakeRunner(program)
 
 
-def _copy(module: Any) -> StudentModel:
+def _copy(module: Any) -> AnsweringStudent:
     """A student of its own with the module's weights; verify also lowers students cut short."""
     tables, layers = module.embeddings, list(module.layers)
     config = StudentConfig(
@@ -104,7 +104,7 @@ def _copy(module: Any) -> StudentModel:
         head_size=layers[0].attention.head_size if layers else 1,
         layers=tuple(LayerShape(la.attention.heads, la.feed_forward.inner.out_features) for la in layers),
     )
-    model = build(config)
+    model = AnsweringStudent(config)
     model.load_state_dict(module.state_dict())
     return model.eval()
 
@@ -209,11 +209,13 @@ def install(monkeypatch: pytest.MonkeyPatch, exporter: FakeExporter) -> None:
     monkeypatch.setattr(base, "TARGETS", (*base.TARGETS, "fake"))
 
 
-def random_student(shapes: tuple[LayerShape, ...], *, vocabulary: int = 200, hidden: int = 32) -> StudentModel:
+def random_student(
+    shapes: tuple[LayerShape, ...], *, vocabulary: int = 200, hidden: int = 32
+) -> AnsweringStudent:
     """A student whose every weight matters: norms, biases and matrices random and far from zero."""
     torch.manual_seed(7)
     config = StudentConfig(vocabulary=vocabulary, positions=128, hidden=hidden, head_size=8, layers=shapes)
-    model = build(config).eval()
+    model = AnsweringStudent(config).eval()
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
             nn.init.uniform_(module.weight, 0.5, 1.5)
