@@ -86,7 +86,7 @@ def test_lists_and_nested_values_are_read() -> None:
         ),
         (
             {"teach": {"precision": "float8"}},
-            "teach.precision: input should be 'float32' or 'bfloat16', got 'float8'",
+            "teach.precision: input should be 'float32', 'bfloat16' or 'float16', got 'float8'",
         ),
         (
             {"distil": {"soft": 0, "hard": 0, "cosine": 0}},

@@ -210,7 +210,7 @@ def test_a_run_lowers_the_loss(layout: str, general_folder: Path, text_file: Pat
     given = batch(trained.config.vocabulary)
     assert formula(teacher, trained, given, made.options) < 0.9 * formula(teacher, before, given, made.options)
     assert metrics["parameters"] == sum(p.numel() for p in trained.parameters())
-    assert metrics["corpus_tokens"] > 12 * len(TEXT.split()) / 12
+    assert metrics["corpus_tokens"] > len(TEXT.split())
     assert checkpoint.load_tokenizer(out).get_vocab() == checkpoint.load_tokenizer(general_folder).get_vocab()
 
 
@@ -249,9 +249,9 @@ def test_what_cannot_work_is_said_before_anything_is_spent(
     encoder_folder: Path, text_file: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    with pytest.raises(RecipeError, match="pretrain.soft needs a teacher that scores masked words"):
+    with pytest.raises(RecipeError, match=r"pretrain\.soft needs a teacher that scores masked words"):
         stage(encoder_folder, text_file).run(out, tmp_path, Silent())
-    with pytest.raises(RecipeError, match="pretrain.length is 512, but .* has only 128 positions; lower it"):
+    with pytest.raises(RecipeError, match=r"pretrain\.length is 512, but .* has only 128 positions; lower it"):
         stage(encoder_folder, text_file, soft=0, length=512).run(out, tmp_path, Silent())
     (tmp_path / "bad.txt").write_bytes(b"fine\n\xff\n")
     with pytest.raises(DataError, match=r"bad\.txt, line 2 is not valid UTF-8"):
