@@ -1,6 +1,6 @@
 """Results that come with the package: packed small, found by key, unpacked to the very bytes a stage made.
 
-    pretrained/NAME/manifest.json      the stage's own manifest: key, settings, metrics, how it was made
+    pretrained/NAME/manifest.json      the stage's own manifest, and every evaluation its store holds of it
     pretrained/NAME/packed.safetensors its weights: matrices as int8 rows and scales, vectors as they are
     pretrained/NAME/*                  its other files
 
@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pipeline.numerics import quantize_rows
-from pipeline.store import MANIFEST
+from pipeline.store import MANIFEST, SEAL, seal
 from pipeline.types import PipelineError, UsageError
 
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -100,8 +100,23 @@ def pack(result: Path, folder: Path, shares: Path | None = None) -> None:
     save_file(packed, str(folder / PACKED), metadata={"shared": json.dumps(owners)})
     (folder / PACKED).chmod(0o644)
     for path in result.iterdir():
-        if path.name != WEIGHTS:
+        if path.name not in {WEIGHTS, MANIFEST}:
             shutil.copyfile(path, folder / path.name)
+    manifest = {**_read_manifest(result), "evaluations": evaluations(result)}
+    manifest[SEAL] = seal(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def evaluations(result: Path) -> list[dict[str, Any]]:
+    """What the result's store has measured of it on held-out data: metrics, data, tools, command."""
+    model = _read_manifest(result)["sha256"]
+    found = [_read_manifest(path.parent) for path in sorted(result.parent.glob(f"*/{MANIFEST}"))]
+    kept = ("inputs", "metrics", "made")
+    return [
+        {name: manifest[name] for name in kept}
+        for manifest in found
+        if manifest["kind"] == "evaluate" and manifest["inputs"]["parents"]["model"] == model
+    ]
 
 
 def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
