@@ -69,7 +69,7 @@ def made(encoder_folder: Path, question_file: Path, tmp_path_factory: pytest.Tem
     )
     student = store.make(distil, Silent())
     pack(teacher.path, root / "teacher")
-    pack(student.path, root / "student", shares=root / "teacher")
+    pack(student.path, root / "student", shares=[root / "teacher"])
     return Made(teach, distil, teacher, student, root)
 
 
