@@ -30,6 +30,7 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 PACKED = "packed.safetensors"
 WEIGHTS = "model.safetensors"
 SCALE = "::scale"
+ELSEWHERE = "elsewhere"
 
 
 class Pretrained:
@@ -60,7 +61,7 @@ class Pretrained:
 
     def _file(self, folder: Path, name: str) -> Path:
         """Where one of a result's files lies: with it, or with the result it has it in common with."""
-        owner = _metadata(folder, "files").get(name)
+        owner = _elsewhere(folder)["files"].get(name)
         return self._file(self.root / owner, name) if owner else folder / name
 
     def _weights(self, folder: Path) -> dict[str, torch.Tensor]:
@@ -70,15 +71,16 @@ class Pretrained:
             if not name.endswith(SCALE):
                 scale = stored.get(name + SCALE)
                 weights[name] = tensor if scale is None else tensor.float() * scale
-        for name, (owner, theirs) in _metadata(folder, "shared").items():
+        for name, (owner, theirs) in _elsewhere(folder)["matrices"].items():
             weights[name] = self._weights(self.root / owner)[theirs]
         return dict(sorted(weights.items()))
 
 
-def _metadata(folder: Path, entry: str) -> dict[str, Any]:
-    """What a packed file says of matrices (shared) or files that another result holds as well."""
+def _elsewhere(folder: Path) -> dict[str, dict[str, Any]]:
+    """Which matrices and files of a packed result other results hold: name → who, and for matrices, as what."""
     with safe_open(str(folder / PACKED), "pt") as file:
-        found: dict[str, Any] = json.loads((file.metadata() or {}).get(entry, "{}"))
+        said = (file.metadata() or {}).get(ELSEWHERE)
+    found: dict[str, dict[str, Any]] = json.loads(said) if said else {"matrices": {}, "files": {}}
     return found
 
 
@@ -112,11 +114,8 @@ def pack(result: Path, folder: Path, shares: Sequence[Path] = ()) -> None:
     common = {
         name: other.name for other in shares for name, path in beside.items() if _holds(other, name, path)
     }
-    save_file(
-        packed,
-        str(folder / PACKED),
-        metadata={"shared": json.dumps(owners), "files": json.dumps(common)},
-    )
+    elsewhere = json.dumps({"matrices": owners, "files": common}, sort_keys=True)
+    save_file(packed, str(folder / PACKED), metadata={ELSEWHERE: elsewhere})
     (folder / PACKED).chmod(0o644)
     for name, path in beside.items():
         if name not in common:
