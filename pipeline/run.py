@@ -80,6 +80,7 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
         options=recipe.distil,
         seed=seed,
         general=general,
+        teacher_outputs=recipe.launch.teacher_outputs,
     )
     distilled = run(distil)
     student = run(stages.Prune(distilled=distilled, questions=calibration, task=task, options=recipe.prune))
