@@ -116,20 +116,13 @@ def in_own_process(recipe: str, root: Path, what: str) -> tuple[float, int]:
 
 def make_student(run: Run) -> Artifact:
     """The recipe's quantized student, by the stages of pipeline.run."""
-    from pipeline import stages
-    from pipeline.tasks.dataset import QuestionSet
+    from pipeline import chain, stages
 
-    recipe, task, seed = run.recipe, run.recipe.task, run.recipe.seed
-    train, calibration = QuestionSet(recipe.data.train), QuestionSet(recipe.data.calibration)
-    teacher = run(
-        stages.Teach(encoder=recipe.teacher, questions=train, task=task, options=recipe.teach, seed=seed)
+    recipe, sets = run.recipe, chain.Sets.of(run.recipe)
+    _, distilled = chain.distilled(run, sets)
+    pruned = run(
+        stages.Prune(distilled=distilled, questions=sets.calibration, task=recipe.task, options=recipe.prune)
     )
-    distilled = run(
-        stages.Distil(
-            teacher=teacher, questions=train, task=task, shape=recipe.student, options=recipe.distil, seed=seed
-        )
-    )
-    pruned = run(stages.Prune(distilled=distilled, questions=calibration, task=task, options=recipe.prune))
     return run(stages.Quantize(pruned=pruned, options=recipe.quantize))
 
 
