@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from device_bench import machine
+from device_bench import machine, process
 from exporters import base as exporters
 from pipeline import console
 from pipeline import recipe as recipes
@@ -102,16 +100,12 @@ def in_own_process(recipe: str, root: Path, what: str) -> tuple[float, int]:
     A child that fails has said why: its exit code becomes ours.
     """
     flags = ("--recipe", recipe, "--store", str(root), "--one", what)
-    with console.stopwatch() as spent:
-        child = subprocess.Popen([sys.executable, "-m", "pipeline.bench_export", *flags])
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = spent()
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode < 0:
-        raise PipelineError(f"{what}: its process was killed by signal {-child.returncode}; is memory short?")
-    if child.returncode:
-        sys.exit(child.returncode)
-    return wall, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    spent = process.run([sys.executable, "-m", "pipeline.bench_export", *flags])
+    if spent.exit_code < 0:
+        raise PipelineError(f"{what}: its process was killed by signal {-spent.exit_code}; is memory short?")
+    if spent.exit_code:
+        sys.exit(spent.exit_code)
+    return spent.wall_seconds, spent.peak_resident_bytes
 
 
 def make_student(run: Run) -> Artifact:
