@@ -165,8 +165,7 @@ def _text_lines(file: Path) -> Iterator[str]:
         while part := lines.readline(PIECE):
             whole = part.endswith(b"\n")
             part = rest + part
-            # A long line is cut after its last space, so that neither a word nor a character is split.
-            at = len(part) if whole or len(part) < PIECE else part.rfind(b" ") + 1 or len(part) - 4
+            at = len(part) if whole or len(part) < PIECE else _last_break(part)
             rest = part[at:]
             if text := _decoded(part[:at], file, number).strip():
                 yield text
@@ -174,6 +173,14 @@ def _text_lines(file: Path) -> Iterator[str]:
                 number += 1
         if rest and (text := _decoded(rest, file, number).strip()):
             yield text
+
+
+def _last_break(part: bytes) -> int:
+    """Where a long line is cut: after its last space, or before its last character where it has none."""
+    at = part.rfind(b" ") + 1 or len(part) - 1
+    while at > 0 and at < len(part) and part[at] & 0xC0 == 0x80:
+        at -= 1
+    return at or len(part)
 
 
 def _json_lines(file: Path, field: str) -> Iterator[str]:

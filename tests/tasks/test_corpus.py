@@ -143,8 +143,10 @@ def test_a_line_too_long_for_memory_is_refused(tmp_path: Path, monkeypatch: pyte
         list(text_of(path).documents())
 
 
-def test_characters_are_not_split_where_a_line_is(tmp_path: Path) -> None:
-    line = "🗼" * 60_000
+@pytest.mark.parametrize("start", ["", "a", "aa", "aaa"])
+@pytest.mark.parametrize("character", ["é", "東", "🗼"])
+def test_characters_are_not_split_where_a_line_is(start: str, character: str, tmp_path: Path) -> None:
+    line = start + character * 110_000
     found = list(text_of(write(tmp_path / "a.txt", line.encode())).documents())
     assert len(found) > 1
     assert "".join(found) == line
