@@ -234,6 +234,14 @@ class Bench(Record):
     runs: Count = 20
 
 
+class Launch(Record):
+    """How a run is carried out. Nothing here shapes a result, and no key covers it."""
+
+    teacher_outputs: Literal["auto", "recompute", "once"] = "auto"
+    """Whether the teacher answers anew for every batch of task distillation, or once for all epochs; auto
+    measures which is cheaper."""
+
+
 class Recipe(Record):
     """Everything that determines a run."""
 
@@ -251,6 +259,7 @@ class Recipe(Record):
     quantize: Quantize = Quantize()
     verify: Verify = Verify()
     bench: Bench = Bench()
+    launch: Launch = Launch()
 
     @model_validator(mode="after")
     def _bench_at_the_programs_length(self) -> Recipe:
