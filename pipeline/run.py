@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pipeline import console
+from pipeline import console, distributed
 from pipeline import recipe as recipes
 from pipeline.recipe import Recipe
 from pipeline.types import UsageError
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 def main() -> None:
     """Parses the flags and runs the recipe for every target."""
     given = _flags().parse_args()
-    screen = Console(highlight=False, soft_wrap=True)
+    if given.dry_run and distributed.launched():
+        raise UsageError("--dry-run is for one process; start it without torchrun or accelerate launch")
+    distributed.join()
+    screen = Console(highlight=False, soft_wrap=True, quiet=not distributed.is_first())
     if given.list_recipes:
         for name in recipes.shipped_names():
             screen.print(f"{name:18}{recipes.load(name).description}")
@@ -53,7 +56,7 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
     from pipeline.tasks.corpus import CorpusText
     from pipeline.tasks.dataset import QuestionSet
 
-    recipe, task, seed = run.recipe, run.recipe.task, run.recipe.seed
+    recipe, task, seed, launch = run.recipe, run.recipe.task, run.recipe.seed, run.recipe.launch
     train, held_out = QuestionSet(recipe.data.train), QuestionSet(recipe.data.eval)
     calibration = QuestionSet(recipe.data.calibration)
     corpus = CorpusText(recipe.pretrain.corpus) if recipe.pretrain else None
@@ -64,12 +67,19 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
     for reference in (recipe.teacher, recipe.student):
         checkpoint.check(reference, task.max_length)
 
-    teach = stages.Teach(encoder=recipe.teacher, questions=train, task=task, options=recipe.teach, seed=seed)
+    teach = stages.Teach(
+        encoder=recipe.teacher, questions=train, task=task, options=recipe.teach, seed=seed, launch=launch
+    )
     teacher = run(teach)
     general = None
     if recipe.pretrain and corpus:
         pretrain = stages.Pretrain(
-            encoder=recipe.teacher, corpus=corpus, shape=recipe.student, options=recipe.pretrain, seed=seed
+            encoder=recipe.teacher,
+            corpus=corpus,
+            shape=recipe.student,
+            options=recipe.pretrain,
+            seed=seed,
+            launch=launch,
         )
         general = run(pretrain)
     distil = stages.Distil(
@@ -79,9 +89,12 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
         shape=recipe.student,
         options=recipe.distil,
         seed=seed,
+        launch=launch,
         general=general,
     )
     distilled = run(distil)
+    if not run.goes_on_alone():
+        return
     student = run(stages.Prune(distilled=distilled, questions=calibration, task=task, options=recipe.prune))
     quantized = run(stages.Quantize(pruned=student, options=recipe.quantize))
     for model, who in ((teacher, "teacher"), (distilled, "distilled"), (student, "student")):

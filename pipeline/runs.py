@@ -11,7 +11,7 @@ import tomli_w
 from rich.console import Console
 
 from exporters.base import Exporter
-from pipeline import console, stages
+from pipeline import console, distributed, stages
 from pipeline.recipe import Recipe
 from pipeline.report import page, table
 from pipeline.report.summary import Row, RunSummary, StageRecord, Verdict
@@ -72,6 +72,12 @@ class Run:
             )
         )
         return artifact
+
+    def goes_on_alone(self) -> bool:
+        """Ends the work that several processes do together; whether this one is to do the rest."""
+        first = distributed.is_first()
+        distributed.leave()
+        return first
 
     def evaluated(self, who: str, model: Artifact, score: Artifact) -> None:
         """Remembers a torch model's line of the result table."""

@@ -16,7 +16,7 @@ from pipeline.models.student import Head, StudentModel
 from pipeline.models.teacher import run_teacher, set_dropout
 from pipeline.numerics import round_to_storage
 from pipeline.recipe import Distil as Settings
-from pipeline.recipe import StudentShape, Task
+from pipeline.recipe import Launch, StudentShape, Task
 from pipeline.tasks.dataset import QuestionSet
 from pipeline.training import Batch, train
 from pipeline.types import Artifact, Progress, RecipeError
@@ -34,6 +34,7 @@ class Distil:
     shape: StudentShape
     options: Settings
     seed: int
+    launch: Launch | None = None
     general: Artifact | None = None
     """A student from task-agnostic distillation to start from, in place of the shape's own beginning."""
 
@@ -75,6 +76,7 @@ class Distil:
             seed=self.seed,
             work=work,
             progress=progress,
+            launch=self.launch,
         )
         round_to_storage(model, self.options.storage)
         student.save(model, out)
