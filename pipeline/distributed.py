@@ -36,7 +36,9 @@ def join() -> None:
     import torch
     from accelerate import PartialState
 
-    PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    gpus = torch.cuda.is_available()
+    # What processes tell each other goes by the CPU, whatever the gradients take.
+    PartialState(cpu=not gpus, backend="cuda:nccl,cpu:gloo" if gpus else None, timeout=PATIENCE)
 
 
 def leave() -> None:

@@ -18,6 +18,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from accelerate.utils import DistributedType, parse_flag_from_env
+from accelerate.utils import set_seed as set_seed_of_process
 from torch.utils.data import DataLoader, Dataset
 from transformers import (
     Trainer,
@@ -276,9 +278,12 @@ def train(
         keeper=keeper,
     )
     _mute(trainer)
+    if sharded and trainer.accelerator.distributed_type != DistributedType.FSDP:
+        raise UsageError(
+            "FSDP needs GPUs: accelerate does not shard over CPU processes; set launch.fsdp to false here, or "
+            "leave --use_fsdp out"
+        )
     if distributed.processes() > 1:
-        from accelerate.utils import set_seed as set_seed_of_process
-
         set_seed_of_process(seed, device_specific=True)  # else every process would drop out the same
     keeper.last = last = last_whole(work / CHECKPOINTS)
     if last:
@@ -331,8 +336,6 @@ def _is_sharded(launch: Launch) -> bool:
 
     Raises UsageError for a single process, which has nobody to share with.
     """
-    from accelerate.utils import parse_flag_from_env
-
     asked = launch.fsdp or parse_flag_from_env("ACCELERATE_USE_FSDP")
     if asked and distributed.processes() == 1:
         raise UsageError(
