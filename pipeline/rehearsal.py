@@ -10,7 +10,7 @@ import torch
 
 from pipeline.types import Silent
 
-LEAST_STEPS, MOST_STEPS = 4, 24
+MOST_STEPS = 24
 ENOUGH_SECONDS = 6.0
 
 
@@ -73,7 +73,7 @@ class Rehearsal(Silent):
             peak_bytes=_peak(self._device),
             device=_name(self._device),
         )
-        return tried >= MOST_STEPS or (tried >= LEAST_STEPS and last - first >= ENOUGH_SECONDS)
+        return tried >= MOST_STEPS or last - first >= ENOUGH_SECONDS
 
 
 def _forget_peak(device: torch.device) -> None:

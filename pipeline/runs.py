@@ -12,6 +12,7 @@ from rich.console import Console
 
 from exporters.base import Exporter
 from pipeline import console, distributed, stages
+from pipeline.estimate import UNMADE, calibration
 from pipeline.recipe import Recipe
 from pipeline.report import page, table
 from pipeline.report.summary import Row, RunSummary, StageRecord, Verdict
@@ -22,8 +23,6 @@ from pipeline.stages.verify import first_bad_layer, judge
 from pipeline.store import Stage, Store, key_of, provenance, tool_version
 from pipeline.types import Artifact, VerificationFailed
 
-UNMADE = ""
-"""What stands for the sha256 of a result that does not exist yet; no stored key covers it."""
 SUMMARY = "summary.json"
 
 
@@ -37,6 +36,7 @@ class Run:
         self.verdicts: list[Verdict] = []
         self.timings: dict[str, Artifact] = {}
         self.bundles: dict[str, str] = {}
+        self.to_train: list[tuple[str, Stage]] = []
 
     def __call__(self, stage: Stage, about: str = "") -> Artifact:
         """The stage's artifact. `about` says which one, where a stage is run more than once."""
@@ -46,6 +46,8 @@ class Run:
     def _plan(self, stage: Stage, title: str) -> Artifact:
         found = self.store.peek(stage)
         self.screen.print(f"  {title:28}{found.origin if found else 'to be made'}")
+        if not found and isinstance(stage, stages.TRAINED):
+            self.to_train.append((title, stage))
         return found or Artifact(
             kind=stage.name,
             path=Path(),
@@ -72,6 +74,17 @@ class Run:
             )
         )
         return artifact
+
+    def _estimate(self) -> None:
+        """Says what training will need on this device. Nothing is written into the store."""
+        if self.to_train:
+            self.screen.print("what training needs here, from a few steps of each:")
+        with calibration() as calibrated:
+            for title, stage in self.to_train:
+                with console.bar(self.screen, title):
+                    estimate = calibrated.estimate(stage, key_of(stage, self.store.seed))
+                for number, sentence in enumerate(estimate.sentences()):
+                    self.screen.print(f"  {'' if number else title:12}{sentence}", markup=False)
 
     def goes_on_alone(self) -> bool:
         """Ends the work that several processes do together; whether this one is to do the rest."""
@@ -155,6 +168,7 @@ class Run:
     def finish(self, out: Path) -> None:
         """Writes the report, prints the table and says where everything is."""
         if self.dry:
+            self._estimate()
             return
         summary = RunSummary(
             recipe_name=self.recipe.name,

@@ -37,7 +37,8 @@ if given["shard_on_cpu"]:
     begin = accelerate.state.PartialState.__init__
     def as_if_gpus(self, *args, **kwargs):
         begin(self, *args, **kwargs)
-        self.distributed_type = DistributedType.MULTI_GPU
+        if self.distributed_type == DistributedType.MULTI_CPU:
+            self.distributed_type = DistributedType.MULTI_GPU
     accelerate.state.PartialState.__init__ = as_if_gpus
     gather = training._gather
     def checked(trainer, model):
