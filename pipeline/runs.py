@@ -15,7 +15,7 @@ from pipeline import console, distributed, stages
 from pipeline.estimate import UNMADE, calibration
 from pipeline.recipe import Recipe
 from pipeline.report import page, table
-from pipeline.report.summary import Row, RunSummary, StageRecord, Verdict
+from pipeline.report.summary import Curve, Row, RunSummary, StageRecord, Verdict
 from pipeline.stages.baseline import TITLES, Precision
 from pipeline.stages.bench import CANDIDATE, is_emulated, latency_of
 from pipeline.stages.bundle import FOLDER
@@ -36,6 +36,7 @@ class Run:
         self.verdicts: list[Verdict] = []
         self.timings: dict[str, Artifact] = {}
         self.bundles: dict[str, str] = {}
+        self.curves: list[Curve] = []
         self.to_train: list[tuple[str, Stage]] = []
 
     def __call__(self, stage: Stage, about: str = "") -> Artifact:
@@ -73,6 +74,9 @@ class Run:
                 metrics=artifact.metrics,
             )
         )
+        if history := self.store.history(artifact.key):
+            steps, losses = zip(*((int(at["step"]), at["loss"]) for at in history), strict=True)
+            self.curves.append(Curve(stage=title, steps=steps, losses=losses))
         return artifact
 
     def _estimate(self) -> None:
@@ -181,6 +185,7 @@ class Run:
             verdicts=tuple(self.verdicts),
             bundles=self.bundles,
             provenance=provenance(),
+            curves=tuple(self.curves),
             tools={name: tool_version(name) for name in ("torch", "transformers", "numpy")},
         )
         out.mkdir(parents=True, exist_ok=True)
