@@ -117,10 +117,10 @@ def in_own_process(recipe: str, root: Path, what: str) -> tuple[float, int]:
 def make_student(run: Run) -> Artifact:
     """The recipe's quantized student, by the stages of pipeline.run."""
     from pipeline import stages
-    from pipeline.tasks.dataset import QuestionSet
+    from pipeline.tasks.methods import methods_of
 
     recipe, task, seed = run.recipe, run.recipe.task, run.recipe.seed
-    train, calibration = QuestionSet(recipe.data.train), QuestionSet(recipe.data.calibration)
+    train, calibration = map(methods_of(task).examples, (recipe.data.train, recipe.data.calibration))
     teacher = run(
         stages.Teach(encoder=recipe.teacher, questions=train, task=task, options=recipe.teach, seed=seed)
     )

@@ -51,11 +51,13 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
     from pipeline import stages
     from pipeline.models import checkpoint
     from pipeline.tasks.corpus import CorpusText
-    from pipeline.tasks.dataset import QuestionSet
+    from pipeline.tasks.methods import methods_of
 
     recipe, task, seed = run.recipe, run.recipe.task, run.recipe.seed
-    train, held_out = QuestionSet(recipe.data.train), QuestionSet(recipe.data.eval)
-    calibration = QuestionSet(recipe.data.calibration)
+    read = methods_of(task).examples
+    train, held_out, calibration = (
+        read(entry) for entry in (recipe.data.train, recipe.data.eval, recipe.data.calibration)
+    )
     corpus = CorpusText(recipe.pretrain.corpus) if recipe.pretrain else None
     if corpus:
         corpus.identity()
@@ -189,6 +191,8 @@ def _overridden(recipe: Recipe, given: argparse.Namespace) -> Recipe:
     if given.student:
         table.setdefault("student", {}).update(source=given.student)
     if given.train_data:
+        if table["data"]["calibration"]["source"] == table["data"]["train"]["source"]:
+            table["data"]["calibration"] |= {"source": given.train_data}
         table["data"]["train"] = {"source": given.train_data, "split": "train"}
     if given.corpus:
         if "pretrain" not in table:
