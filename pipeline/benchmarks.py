@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from device_bench.protocol import Plan, Samples, measure
+from device_bench.protocol import Plan, measure
 from device_bench.stats import Ratio, median, paired_ratio
 from pipeline.recipe import AnyTask, Classification, Questions, Regression, Task
 from pipeline.tasks import sentences
@@ -85,22 +84,25 @@ def passes(
     So a machine that slows down slows all of them. Table 3 of Sanh et al. 2019 reports such a pass over the
     development set of STS-B on a CPU.
     """
+    inputs = [(window.ids[None], np.ones_like(window.ids)[None]) for window in windows]
+    warmup = inputs[:WARMUP]
+
+    def taking_turns(model: Answerer) -> Callable[[], object]:
+        following = iter([*warmup, *inputs])
+        return lambda: model(*next(following))
+
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    taken: dict[str, list[int]] = {name: [] for name in models}
     try:
-        for done, window in enumerate(windows, start=1):
-            ids = window.ids[None]
-            programs = {name: partial(model, ids, np.ones_like(ids)) for name, model in models.items()}
-            plan = Plan(warmup=WARMUP if done == 1 else 0, runs=1)
-            found: Samples = measure(programs, plan)
-            for name, samples in found.items():
-                taken[name].extend(samples)
-            step(done)
+        taken = measure(
+            {name: taking_turns(model) for name, model in models.items()},
+            Plan(warmup=len(warmup), runs=len(inputs)),
+            step=lambda done: step(max(0, done - len(warmup))),
+        )
     finally:
         torch.set_num_threads(before)
     return {
-        name: Pass(seconds=sum(samples) / 1e9, median_ms=median(samples) / 1e6, samples_ns=tuple(samples))
+        name: Pass(seconds=sum(samples) / 1e9, median_ms=median(samples) / 1e6, samples_ns=samples)
         for name, samples in taken.items()
     }
 

@@ -130,7 +130,7 @@ def _flags() -> argparse.ArgumentParser:
     parser.add_argument("--task", required=True, choices=("squad", *BENCHMARKS, "imdb"))
     parser.add_argument(
         "--data",
-        help="a folder with the original TSV files, a .tsv, .jsonl or SQuAD JSON file, or a hub id (default: the hub's)",
+        help="a folder of TSV files, a .tsv, .jsonl or SQuAD file, or a hub id (default: the hub's)",
     )
     parser.add_argument("--out", type=Path, help="where predictions by id go; with --time the raw samples")
     parser.add_argument("--limit", type=int, help="only the first so many")
@@ -143,7 +143,7 @@ def _flags() -> argparse.ArgumentParser:
     parser.add_argument(
         "--against",
         choices=("bert-base", "bert-tiny"),
-        help="with --time: take turns with this, random weights",
+        help="with --time: in turns with this, of random weights",
     )
     return parser
 

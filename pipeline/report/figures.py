@@ -102,7 +102,7 @@ def metrics(names: Iterable[str]) -> list[str]:
 
 def joined(words: Sequence[str]) -> str:
     """EM and F1; a, b and c."""
-    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 def conditions(latency: Latency) -> str:

@@ -36,13 +36,13 @@ class Layout:
 
 
 LAYOUTS = (
-    Layout(text="sentence", pair=None, label="label"),  # SST-2
     Layout(text="#1 String", pair="#2 String", label="Quality"),  # MRPC
     Layout(text="sentence1", pair="sentence2", label="score"),  # STS-B
     Layout(text="sentence1", pair="sentence2", label="gold_label"),  # MNLI
     Layout(text="sentence1", pair="sentence2", label="label"),  # RTE, WNLI
     Layout(text="question", pair="sentence", label="label"),  # QNLI
     Layout(text="question1", pair="question2", label="is_duplicate", gaps=True),  # QQP
+    Layout(text="sentence", pair=None, label="label"),  # SST-2, after QNLI, which has its columns too
 )
 COLA_COLUMNS = 4
 """Source, label, the author's star, sentence."""
