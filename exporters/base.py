@@ -9,7 +9,7 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 TARGETS = ("coreml", "executorch", "tflite")
 INPUTS = ("input_ids", "attention_mask")
-OUTPUTS = ("start_logits", "end_logits")
+PER_TOKEN = ("start_logits", "end_logits")
+"""Outputs of a question-answering program, as long as its window."""
+PER_WINDOW = ("logits",)
+"""The output of a classifier or regression, as wide as there are labels."""
+SIGNATURES = (PER_TOKEN, PER_WINDOW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,7 @@ class Runner(Protocol):
     """A loaded program.
 
     `lengths` are the sequence lengths it takes, ascending: a window is padded with zeros (mask 0) to the
-    next of them and the logits are cut back, inside the call. `emulated` says that this is not the
+    next of them and logits of tokens are cut back, inside the call. `emulated` says that this is not the
     runtime a phone uses, and `note` what such a run proves and what it does not.
     """
 
@@ -49,8 +53,8 @@ class Runner(Protocol):
     emulated: bool
     note: str
 
-    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """int32 (1, seq) twice → start_logits, end_logits: float32 (1, seq) each."""
+    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, ...]:
+        """int32 (1, seq) twice → PER_TOKEN, float32 (1, seq) each, or PER_WINDOW, float32 (1, labels)."""
 
 
 class Exporter(Protocol):
@@ -116,6 +120,23 @@ def padded(
     extra = pad(input_ids, lengths) - input_ids.shape[1]
     ids, mask = (np.pad(array.astype(np.int32), ((0, 0), (0, extra))) for array in (input_ids, attention_mask))
     return np.ascontiguousarray(ids), np.ascontiguousarray(mask)
+
+
+def signature(names: Collection[str]) -> tuple[str, ...]:
+    """Which outputs a program has, in their order, from their names in any.
+
+    Raises UsageError for a program of another kind.
+    """
+    found = next((outputs for outputs in SIGNATURES if set(outputs) == set(names)), None)
+    if found is None:
+        raise UsageError(f"the program gives {', '.join(sorted(names))}, which is no task's outputs")
+    return found
+
+
+def cut(name: str, output: np.ndarray, length: int) -> np.ndarray:
+    """A program's output as float32, without what stands for padding."""
+    kept = output[:, :length] if name in PER_TOKEN else output
+    return kept.astype(np.float32, copy=False)
 
 
 def int8_weights(student: Student, role: str) -> dict[str, torch.Tensor]:

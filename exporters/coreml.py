@@ -19,14 +19,16 @@ import numpy as np
 
 from exporters.base import (
     INPUTS,
-    OUTPUTS,
+    PER_WINDOW,
     Exporter,
     Lowered,
     Runner,
+    cut,
     int8_rows,
     missing,
     padded,
     quiet,
+    signature,
     versions,
 )
 from pipeline.types import PipelineError, Student, UsageError
@@ -41,11 +43,13 @@ Predict = Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]]
 SHORTEST = 1
 DATE_KEY = "com.github.apple.coremltools.conversion_date"
 _QUANTIZED = 3  # coremltools' CompressionType.QUANTIZATION
+_TEXT_IDS = "Token ids: [CLS] text [SEP], or two texts with a [SEP] after each, 1 × length"
 _DESCRIPTIONS = {
     "input_ids": "Token ids: [CLS] question [SEP] passage [SEP], 1 × length",
     "attention_mask": "1 for a token, 0 for padding, 1 × length",
     "start_logits": "How well the answer starts at each token, 1 × length",
     "end_logits": "How well the answer ends at each token, 1 × length",
+    "logits": "A score for each label, or the value, 1 × labels",
 }
 # Identifiers only have to differ inside a package; Core ML draws them at random, which would change the bytes.
 _MODEL_ID, _WEIGHTS_ID = "6A1B7A0C-2F55-4E0B-9D0E-3C5D51B1F0A1", "6A1B7A0C-2F55-4E0B-9D0E-3C5D51B1F0A2"
@@ -100,7 +104,7 @@ class CoreML:
                 minimum_deployment_target=ct.target.iOS17,
                 compute_precision=ct.precision.FLOAT16,
                 inputs=[ct.TensorType(name, shape=shape, dtype=np.int32) for name in INPUTS],
-                outputs=[ct.TensorType(name, dtype=np.float32) for name in OUTPUTS],
+                outputs=[ct.TensorType(name, dtype=np.float32) for name in student.outputs],
                 skip_model_load=True,
             )
             specification = model.get_spec()
@@ -121,6 +125,7 @@ class CoreML:
 
         specification = mil.read_specification(program)
         lengths = _lengths(specification)
+        outputs = signature([feature.name for feature in specification.description.output])
         if sys.platform == "darwin" and importlib.util.find_spec("coremltools.libcoremlpython"):
             with quiet():
                 import coremltools as ct
@@ -128,12 +133,14 @@ class CoreML:
                 model = ct.models.MLModel(str(program), compute_units=ct.ComputeUnit.ALL)
             return CoreMLRunner(
                 lengths=lengths,
+                outputs=outputs,
                 emulated=False,
                 note="Core ML on this Mac, all compute units allowed.",
                 predict=model.predict,
             )
         return CoreMLRunner(
             lengths=lengths,
+            outputs=outputs,
             emulated=True,
             note=(
                 "Evaluated op by op outside Core ML: proves graph, weights, scales, shapes and the float16 "
@@ -151,16 +158,16 @@ class CoreMLRunner:
     """A loaded package; `predict` is Core ML's or the evaluation's."""
 
     lengths: tuple[int, ...]
+    outputs: tuple[str, ...]
     emulated: bool
     note: str
     predict: Predict
 
-    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """int32 (1, seq) twice → start_logits, end_logits: float32 (1, seq) each."""
+    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, ...]:
+        """int32 (1, seq) twice → the outputs that the package's description names."""
         window = padded(input_ids, attention_mask, self.lengths)
         results = self.predict(dict(zip(INPUTS, window, strict=True)))
-        start, end = (results[name][:, : input_ids.shape[1]].astype(np.float32) for name in OUTPUTS)
-        return start, end
+        return tuple(cut(name, results[name], input_ids.shape[1]) for name in self.outputs)
 
 
 def _with_int8_marks(student: Student) -> torch.nn.Module:
@@ -218,6 +225,8 @@ def _describe(specification: Any, entries: Mapping[str, str]) -> None:
         described.userDefined[key] = str(value)
     for feature in (*description.input, *description.output):
         feature.shortDescription = _DESCRIPTIONS[feature.name]
+    if [feature.name for feature in description.output] == list(PER_WINDOW):
+        description.input[0].shortDescription = _TEXT_IDS
 
 
 def _save(specification: Any, weights: Path, package: Path) -> None:

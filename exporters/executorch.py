@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from exporters.base import Exporter, Lowered, int8_rows, int8_weights, missing, padded, quiet, versions
+from exporters.base import (
+    SIGNATURES,
+    Exporter,
+    Lowered,
+    cut,
+    int8_rows,
+    int8_weights,
+    missing,
+    padded,
+    quiet,
+    versions,
+)
 from pipeline.types import Student
 
 if TYPE_CHECKING:
@@ -21,7 +32,7 @@ SHORTEST = 2
 
 
 class ExecutorchExporter:
-    """Any length: int32 (1, seq) twice → float32 (1, seq) twice, seq from SHORTEST to max_length."""
+    """Any length: int32 (1, seq) twice → the student's outputs, seq from SHORTEST to max_length."""
 
     target = "executorch"
     suffix = ".pte"
@@ -64,11 +75,12 @@ class ExecutorchRunner:
         longest = self._method.metadata.input_tensor_meta(0).sizes()[1]
         self.lengths = tuple(range(SHORTEST, int(longest) + 1))
 
-    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, ...]:
         window = padded(input_ids, attention_mask, self.lengths)
         outputs = self._method.execute([self._tensor(array) for array in window])
-        start, end = (output.numpy()[:, : input_ids.shape[1]] for output in outputs)
-        return start, end
+        (names,) = (names for names in SIGNATURES if len(names) == len(outputs))  # they have no names here
+        pairs = zip(names, outputs, strict=True)
+        return tuple(cut(name, output.numpy(), input_ids.shape[1]) for name, output in pairs)
 
 
 def _quantized(student: Student) -> torch.fx.GraphModule:

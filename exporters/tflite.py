@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporters.base import INPUTS, OUTPUTS, Exporter, Lowered, int8_weights, missing, padded, quiet, versions
+from exporters.base import (
+    INPUTS,
+    Exporter,
+    Lowered,
+    cut,
+    int8_weights,
+    missing,
+    padded,
+    quiet,
+    signature,
+    versions,
+)
 from pipeline.types import PipelineError, Student
 
 if TYPE_CHECKING:
@@ -23,7 +34,7 @@ OPERATIONS = {"linear": "FULLY_CONNECTED", "embedding": "EMBEDDING_LOOKUP"}
 
 
 class TfliteExporter:
-    """One signature of a fixed length: int32 (1, max_length) twice → float32 (1, max_length) twice."""
+    """One signature of a fixed length: int32 (1, max_length) twice → the student's outputs."""
 
     target = "tflite"
     suffix = ".tflite"
@@ -66,14 +77,14 @@ class TfliteRunner:
             self._interpreter = Interpreter(model_path=str(program), num_threads=threads)
             self._interpreter.allocate_tensors()
             self._signature = self._interpreter.get_signature_runner()
+        self._outputs = signature(list(self._signature.get_output_details()))
         length = self._signature.get_input_details()[INPUTS[0]]["shape"][1]
         self.lengths: tuple[int, ...] = (int(length),)
 
-    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, ...]:
         window = padded(input_ids, attention_mask, self.lengths)
         outputs = self._signature(**dict(zip(INPUTS, window, strict=True)))
-        start, end = (outputs[name][:, : input_ids.shape[1]] for name in OUTPUTS)
-        return start, end
+        return tuple(cut(name, outputs[name], input_ids.shape[1]) for name in self._outputs)
 
 
 def _converted(student: Student) -> bytes:
@@ -84,23 +95,23 @@ def _converted(student: Student) -> bytes:
 
         window = torch.zeros(1, student.max_length, dtype=torch.int32)
         samples = {"input_ids": window, "attention_mask": torch.ones_like(window)}
-        graph = torch.export.export(_named(student.module), (), samples).module()
+        graph = torch.export.export(_named(student), (), samples).module()
         _keep_weights(graph)
         _keep_lookups(graph)
         return bytes(litert_torch.convert(graph, sample_kwargs=samples).model_content())
 
 
-def _named(module: torch.nn.Module) -> torch.nn.Module:
+def _named(student: Student) -> torch.nn.Module:
     """The student with outputs that carry their names, which become the signature's."""
     import torch
 
     class Named(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.student = module
+            self.student = student.module
 
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, torch.Tensor]:
-            return dict(zip(OUTPUTS, self.student(input_ids, attention_mask), strict=True))
+            return dict(zip(student.outputs, self.student(input_ids, attention_mask), strict=True))
 
     return Named().eval()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,13 @@ from pipeline import recipe as recipes
 from pipeline.recipe import Recipe
 from pipeline.report import ablation
 from pipeline.report.ablation import Ablation, Row
+from pipeline.report.figures import METRIC_TITLES
 from pipeline.store import Store, provenance
 from pipeline.types import Artifact, UsageError
 
 if TYPE_CHECKING:
     from pipeline.chain import Sets
-    from pipeline.tasks.squad import Question
+    from pipeline.tasks.base import Methods
 
 FULL = "full"
 PUBLISHED = {"soft": -2.96, "cosine": -1.46, "mlm": -0.31, "random": -3.69}
@@ -159,12 +160,13 @@ def ablate(
     """Makes and evaluates every variant that is not skipped; the first is the full recipe."""
     from pipeline import chain, stages
     from pipeline.runs import Run
+    from pipeline.tasks.methods import methods_of
 
     recipe = chosen[0].recipe
     assert recipe is not None
     rows: list[Row] = []
     full: tuple[dict[str, float], Artifact] | None = None
-    headline = ""
+    methods = methods_of(recipe.task)
     for variant in chosen:
         if variant.recipe is None:
             continue
@@ -176,23 +178,21 @@ def ablate(
             continue
         metrics = {name: value for name, value in score.metrics.items() if name not in COUNTS}
         full = full or (metrics, score)
-        headline = "f1" if "f1" in metrics else next(iter(metrics))
         compared = score is not full[1]
-        drawn = compared and {"em", "f1"} <= metrics.keys()
         rows.append(
             Row(
                 variant=variant.name,
                 metrics=metrics,
-                delta=metrics[headline] - full[0][headline] if compared else None,
-                interval=interval(sets.held_out.questions, full[1], score) if drawn else None,
+                delta=metrics[methods.primary] - full[0][methods.primary] if compared else None,
+                interval=interval(methods, sets.held_out.examples, full[1], score) if compared else None,
                 published=variant.published,
                 key=student.key,
             )
         )
     return Ablation(
         recipe_name=recipe.name,
-        metric=headline.upper(),
-        questions=0 if dry else len(sets.held_out.questions),
+        metric=METRIC_TITLES[methods.primary],
+        questions=0 if dry else len(sets.held_out.examples),
         source=recipe.data.eval.source,
         budget=budget,
         rows=tuple(rows),
@@ -200,21 +200,25 @@ def ablate(
     )
 
 
-def interval(questions: Sequence[Question], full: Artifact, other: Artifact) -> tuple[float, float]:
-    """95 % of the F1 difference other − full, in points, when the questions are drawn again (paired)."""
+def interval(methods: Methods, examples: Sequence[Any], full: Artifact, other: Artifact) -> tuple[float, float]:
+    """95 % of the difference other − full of the first metric when the examples are drawn again (paired)."""
     import numpy as np
 
     from pipeline.stages.evaluate import PREDICTIONS
-    from pipeline.tasks import squad
 
-    def scores(artifact: Artifact) -> np.ndarray:
-        said: Mapping[str, str] = json.loads((artifact.path / PREDICTIONS).read_text(encoding="utf-8"))
-        return np.array([squad.score([question], said)["f1"] for question in questions])
+    def score_of(artifact: Artifact) -> Callable[[np.ndarray], float]:
+        """The metric of some examples, by their places."""
+        said = json.loads((artifact.path / PREDICTIONS).read_text(encoding="utf-8"))
+        if methods.is_mean:
+            each = np.array([methods.score([one], said)[methods.primary] for one in examples])
+            return lambda drawn: float(each[drawn].mean())
+        return lambda drawn: methods.score([examples[i] for i in drawn], said)[methods.primary]
 
-    differences = scores(other) - scores(full)
-    random = np.random.default_rng(0)
-    means = [differences[random.integers(len(questions), size=len(questions))].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(means, [0.025, 0.975])
+    scores = score_of(other), score_of(full)
+    random, count = np.random.default_rng(0), len(examples)
+    draws = [random.integers(count, size=count) for _ in range(RESAMPLES)]
+    differences = [scores[0](drawn) - scores[1](drawn) for drawn in draws]
+    low, high = np.quantile(differences, [0.025, 0.975])
     return float(low), float(high)
 
 

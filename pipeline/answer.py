@@ -28,22 +28,25 @@ def main() -> None:
     parser.add_argument("--score", action="store_true", help="print EM and F1 as well")
     given = parser.parse_args()
 
-    from pipeline.answerers import open_model
-    from pipeline.tasks import question_answering, squad
+    from pipeline.answerers import for_questions
+    from pipeline.tasks import squad
+    from pipeline.tasks.base import answer_all
+    from pipeline.tasks.methods import QuestionAnswering
 
     screen = Console(stderr=True)
     questions = squad.read(given.squad)
     if given.out.is_dir() or not given.out.absolute().parent.is_dir():
         raise UsageError(f"--out {given.out} cannot be written: give a file in a folder that exists")
-    opened = open_model(given.bundle, threads=os.cpu_count() or 1)
+    opened, task = for_questions(given.bundle, threads=os.cpu_count() or 1)
     with console.bar(screen, opened.description) as bar:
-        predictions = question_answering.answer_all(
+        written = answer_all(
+            QuestionAnswering(task),
             questions,
             opened.model,
             opened.tokenizer,
-            opened.task,
             step=lambda done: bar.update(done, len(questions), f"{done} of {len(questions)} questions"),
         )
+    predictions = {id: str(text) for id, text in written.items()}
     partial = given.out.with_name(given.out.name + ".partial")
     partial.write_text(json.dumps(predictions, ensure_ascii=False), encoding="utf-8")
     partial.replace(given.out)

@@ -33,14 +33,14 @@ def main() -> None:
     if not given.question.strip():
         raise DataError("the question is empty; ask something")
 
-    from pipeline.answerers import open_model
+    from pipeline.answerers import for_questions
     from pipeline.tasks import question_answering
     from pipeline.tasks.squad import Question
 
-    opened = open_model(given.bundle)
+    opened, task = for_questions(given.bundle)
     question = Question("your question", given.question, passage, ())
     began = time.perf_counter()
-    best = question_answering.answer(question, opened.model, opened.tokenizer, opened.task)[0]
+    best = question_answering.answer(question, opened.model, opened.tokenizer, task)[0]
     spent = time.perf_counter() - began
     screen = Console()
     screen.print(Text(best.text, style="bold"))

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pydantic import TypeAdapter
+
 import exporters.base as exporters
 from exporters.base import Runner
-from pipeline.recipe import Task
+from pipeline.recipe import KINDS, AnyTask
 from pipeline.store import MANIFEST, SEAL, hash_tree, seal
 from pipeline.types import PipelineError, UsageError, VerificationFailed
 
 FORMAT = 1
 GOLDEN = "golden.json"
-TASK = "question-answering"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Bundle:
     name: str
     target: str
     program: Path
-    task: Task
+    task: AnyTask
     metrics: Mapping[str, float]
 
     def runner(self, threads: int = 1) -> Runner:
@@ -47,7 +48,7 @@ def lengths_field(lengths: Sequence[int]) -> dict[str, Any]:
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
     """manifest.json over all files of a bundle folder, sealed: its own bytes count as well."""
-    manifest = {"format": FORMAT, "task": TASK, **fields, "files": hash_tree(folder)}
+    manifest = {"format": FORMAT, **fields, "files": hash_tree(folder)}
     (folder / MANIFEST).write_bytes(_bytes({**manifest, SEAL: seal(manifest)}))
 
 
@@ -70,7 +71,7 @@ def read(folder: Path) -> Bundle:
             name=str(manifest["name"]),
             target=str(manifest["target"]),
             program=folder / _inside(manifest["program"]),
-            task=Task(**manifest["windows"]),
+            task=_task(manifest),
             metrics=manifest["metrics"],
         )
     except (KeyError, TypeError, ValueError):
@@ -97,11 +98,19 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise UsageError(
             f"{folder} has bundle format {known}, newer than the {FORMAT} this version reads; update it"
         )
-    if task != TASK:
-        raise UsageError(f"{folder} is a bundle for the task {task!r}, not {TASK!r}")
+    if task not in KINDS:
+        raise UsageError(f"{folder} is a bundle for the task {task!r}, not one of {', '.join(KINDS)}")
     if manifest.get(SEAL) != seal(manifest) or raw != _bytes(manifest) or not _hashes(files):
         raise VerificationFailed(f"{folder}/{MANIFEST} was altered; make the bundle again")
     return dict(manifest)
+
+
+def _task(manifest: Mapping[str, Any]) -> AnyTask:
+    """Raises ValueError when the settings are not those of the manifest's task."""
+    task: AnyTask = TypeAdapter(AnyTask).validate_python(manifest["windows"])
+    if task.kind != manifest["task"]:
+        raise ValueError
+    return task
 
 
 def _hashes(files: Any) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline import stages
 from pipeline.models import checkpoint
 from pipeline.recipe import Recipe
 from pipeline.tasks.corpus import CorpusText
-from pipeline.tasks.dataset import QuestionSet
+from pipeline.tasks.dataset import ExampleSet
+from pipeline.tasks.methods import methods_of
 from pipeline.types import Artifact
 
 if TYPE_CHECKING:
@@ -20,19 +21,19 @@ if TYPE_CHECKING:
 class Sets:
     """A recipe's data."""
 
-    train: QuestionSet
-    held_out: QuestionSet
-    calibration: QuestionSet
+    train: ExampleSet[Any]
+    held_out: ExampleSet[Any]
+    calibration: ExampleSet[Any]
     corpus: CorpusText | None
 
     @classmethod
     def of(cls, recipe: Recipe) -> Sets:
         """Named, not yet read."""
-        data = recipe.data
+        data, read = recipe.data, methods_of(recipe.task).examples
         return cls(
-            train=QuestionSet(data.train),
-            held_out=QuestionSet(data.eval),
-            calibration=QuestionSet(data.calibration),
+            train=read(data.train),
+            held_out=read(data.eval),
+            calibration=read(data.calibration),
             corpus=CorpusText(recipe.pretrain.corpus) if recipe.pretrain else None,
         )
 
@@ -45,8 +46,8 @@ def checked(recipe: Recipe) -> Sets:
     sets = Sets.of(recipe)
     if sets.corpus:
         sets.corpus.identity()
-    for questions in (sets.train, sets.held_out, sets.calibration):
-        questions.identity()
+    for examples in (sets.train, sets.held_out, sets.calibration):
+        examples.identity()
     for reference in (recipe.teacher, recipe.student):
         checkpoint.check(reference, recipe.task.max_length)
     return sets

@@ -38,6 +38,8 @@ def overridden(recipe: Recipe, given: argparse.Namespace) -> Recipe:
     if given.student:
         table.setdefault("student", {}).update(source=given.student)
     if given.train_data:
+        if table["data"]["calibration"]["source"] == table["data"]["train"]["source"]:
+            table["data"]["calibration"] |= {"source": given.train_data}
         table["data"]["train"] = {"source": given.train_data, "split": "train"}
     if given.corpus:
         if "pretrain" not in table:

@@ -1,4 +1,4 @@
-"""Golden cases: questions with the token ids, logits and answers that a bundle's program must give again."""
+"""Golden cases: examples with the token ids, logits and answers that a bundle's program must give again."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.numerics import sqnr_db
-from pipeline.recipe import Task
-from pipeline.tasks import question_answering
-from pipeline.tasks.squad import Question
+from pipeline.tasks.base import Methods, run_window
 from pipeline.types import Answerer, VerificationFailed
 
 MIN_SQNR_DB = 25.0
@@ -21,36 +19,23 @@ MIN_SQNR_DB = 25.0
 
 
 def cases(
-    questions: Sequence[Question], model: Answerer, tokenizer: PreTrainedTokenizerBase, task: Task
+    examples: Sequence[Any], model: Answerer, tokenizer: PreTrainedTokenizerBase, methods: Methods
 ) -> list[dict[str, Any]]:
-    """One case a question: text, and per window ids, offsets, logits; then the best answer."""
-    made = []
-    for question in questions:
-        parts = question_answering.windows(question, tokenizer, task)
-        logits = [question_answering.run_window(model, part) for part in parts]
-        best = question_answering.decode(question.passage, parts, logits, task)[0]
-        made.append(
+    """One case an example: what was asked, per window ids and logits, and the answer."""
+    made, decode = [], methods.decoder(())
+    for example in examples:
+        parts = methods.windows(example, tokenizer)
+        logits = [run_window(model, part) for part in parts]
+        case = methods.case(example, parts, decode(example, parts, logits))
+        windows = [
             {
-                "id": question.id,
-                "question": question.text,
-                "passage": question.passage,
-                "windows": [
-                    {
-                        "input_ids": part.ids.tolist(),
-                        "offsets": part.offsets.tolist(),
-                        "start_logits": _short(start),
-                        "end_logits": _short(end),
-                    }
-                    for part, (start, end) in zip(parts, logits, strict=True)
-                ],
-                "answer": {
-                    "text": best.text,
-                    "start": best.start,
-                    "end": best.end,
-                    "score": round(best.score, 4),
-                },
+                "input_ids": part.ids.tolist(),
+                **described,
+                **{name: _short(output) for name, output in zip(methods.outputs, outputs, strict=True)},
             }
-        )
+            for part, described, outputs in zip(parts, case["windows"], logits, strict=True)
+        ]
+        made.append({**case, "windows": windows})
     return made
 
 
@@ -62,35 +47,30 @@ def replay(
     file: Path,
     model: Answerer,
     tokenizer: PreTrainedTokenizerBase,
-    task: Task,
+    methods: Methods,
     step: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Asks every golden question again and returns how many there are.
+    """Asks every golden case again and returns how many there are.
 
     Raises VerificationFailed naming the first case whose ids, logits or answer are not the same.
     """
     recorded = json.loads(file.read_text(encoding="utf-8"))["cases"]
     for done, case in enumerate(recorded, start=1):
-        question = Question(case["id"], case["question"], case["passage"], ())
-        (again,) = cases([question], model, tokenizer, task)
+        (again,) = cases([methods.example_of(case)], model, tokenizer, methods)
         ids = [w["input_ids"] for w in case["windows"]]
         if ids != [w["input_ids"] for w in again["windows"]]:
             raise VerificationFailed(f"golden case {case['id']}: the tokenizer gives other ids than recorded")
-        for kind in ("start_logits", "end_logits"):
+        for kind in methods.outputs:
             wanted, got = (np.concatenate([w[kind] for w in c["windows"]]) for c in (case, again))
             measured = sqnr_db(wanted, got) if wanted.shape == got.shape else float("-inf")
             if measured < MIN_SQNR_DB:
                 raise VerificationFailed(
                     f"golden case {case['id']}: {kind} are off (SQNR {measured:.1f} dB, {MIN_SQNR_DB:g} wanted)"
                 )
-        if any(case["answer"][part] != again["answer"][part] for part in ("text", "start", "end")):
+        (wanted_answer, recorded_as), (found, given) = (methods.shown(c["answer"]) for c in (case, again))
+        if found != wanted_answer:
             raise VerificationFailed(
-                f"golden case {case['id']}: the answer is {_shown(again)}, recorded was {_shown(case)}"
+                f"golden case {case['id']}: the answer is {given}, recorded was {recorded_as}"
             )
         step(done, len(recorded))
     return len(recorded)
-
-
-def _shown(case: dict[str, Any]) -> str:
-    answer = case["answer"]
-    return f"{answer['text']!r} at {answer['start']}"

@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from pipeline.types import RecipeError
 
@@ -45,15 +45,70 @@ class Task(Record):
         return self
 
 
+class Classification(Record):
+    """A text, or a pair of texts, gets one of some labels; what is longer than `max_length` tokens is cut."""
+
+    kind: Literal["text-classification"]
+    max_length: Annotated[int, Field(ge=8, le=512)] = 128
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    """Their names; a label's place is its number, in data that gives numbers too."""
+    metrics: Annotated[tuple[Literal["accuracy", "f1", "matthews"], ...], Field(min_length=1)] = ("accuracy",)
+    """The first is what tolerances are about. f1 and matthews need two labels; f1 is that of the second."""
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Classification:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels must differ, got {list(self.labels)}")
+        two = [metric for metric in self.metrics if metric != "accuracy"]
+        if two and len(self.labels) != 2:
+            raise ValueError(f"metric {two[0]} needs two labels, got {len(self.labels)}; use accuracy")
+        return self
+
+
+class Regression(Record):
+    """A text, or a pair of texts, gets a number."""
+
+    kind: Literal["regression"]
+    max_length: Annotated[int, Field(ge=8, le=512)] = 128
+    metrics: Annotated[tuple[Literal["pearson", "spearman"], ...], Field(min_length=1)] = (
+        "pearson",
+        "spearman",
+    )
+    """The first is what tolerances are about."""
+    agree_within: Annotated[float, Field(gt=0)] = 0.25
+    """Two models agree on a text when their numbers differ by no more, in the data's own unit."""
+
+
+KINDS = ("question-answering", "text-classification", "regression")
+
+
+def _kind_of(value: Any) -> Any:
+    """A table's kind; one without it is of the default."""
+    return value.get("kind", KINDS[0]) if isinstance(value, dict) else getattr(value, "kind", KINDS[0])
+
+
+AnyTask = Annotated[
+    Annotated[Task, Tag(KINDS[0])]
+    | Annotated[Classification, Tag(KINDS[1])]
+    | Annotated[Regression, Tag(KINDS[2])],
+    Discriminator(_kind_of),
+]
+
+
 class Questions(Record):
-    """A question set: a shipped set's name (passages, practice), a SQuAD JSON path, or a hub id."""
+    """A set of examples.
+
+    For question answering a shipped set's name (passages, practice), a SQuAD JSON path, or a hub id; for texts
+    glue/NAME or imdb from the hub, a folder with train.tsv and dev.tsv as GLUE publishes them, a .tsv or
+    .jsonl path, or a hub id.
+    """
 
     source: str
     split: str = "train"
     fingerprint: Sha256 | None = None
-    """Identity of its questions (`squad.fingerprint`): known, a result is found without the data."""
+    """Identity of its examples (their content, in order): known, a result is found without the data."""
     limit: Count | None = None
-    """Keep the first so many questions; all when absent."""
+    """Keep the first so many; all when absent."""
 
 
 class Data(Record):
@@ -214,12 +269,14 @@ class Verify(Record):
     """The tolerance that turns measurements into a verdict."""
 
     questions: Count = 500
-    """Questions on which a fast runtime is compared; the first of the evaluation set."""
+    """Questions, or texts, on which a fast runtime is compared; the first of the evaluation set."""
     emulated_questions: Count = 60
     """The same where the program is evaluated op by op (Core ML away from a Mac)."""
     min_sqnr_db: float = 15.0
     min_span_agreement: Fraction = 0.95
+    """Share of questions with the same span; of texts with the same label, or a number within the tolerance."""
     max_f1_drop: Annotated[float, Field(ge=0)] = 1.0
+    """Points of F1, or of another task's first metric."""
     golden_cases: Count = 12
 
 
@@ -259,7 +316,7 @@ class Recipe(Record):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     description: str
     seed: Annotated[int, Field(ge=0)] = 0
-    task: Task = Task()
+    task: AnyTask = Task()
     data: Data
     teacher: Checkpoint
     teach: Teach = Teach()
@@ -323,7 +380,10 @@ def _sentence(error: ValidationError) -> str:
     first, at = errors[0], _key_parts(errors[0]["loc"])
     key = ".".join(at)
     if first["type"] == "extra_forbidden":
-        return f"unknown key {key}{_nearest(at[-1], _fields_at(at[:-1]))}"
+        return f"unknown key {key}{_nearest(at[-1], _fields_at(at[:-1], first['loc']))}"
+    if first["type"] == "union_tag_invalid":
+        kind = str(first["ctx"]["tag"])
+        return f"{key}.kind: input should be {', '.join(KINDS)}, got {kind!r}{_nearest(kind, list(KINDS))}"
     if first["type"] == "missing":
         return f"key {key} is missing"
     got = first.get("input")
@@ -334,7 +394,7 @@ def _sentence(error: ValidationError) -> str:
 
 def _key_parts(location: tuple[int | str, ...]) -> list[str]:
     """The keys down to a value; pydantic's names for the choices of a union are left out."""
-    return [str(p) for p in takewhile(lambda part: "[" not in str(part), location)]
+    return [str(p) for p in takewhile(lambda part: "[" not in str(part), location) if p not in KINDS]
 
 
 def _lowered(message: str) -> str:
@@ -342,11 +402,14 @@ def _lowered(message: str) -> str:
     return message[0].lower() + message[1:]
 
 
-def _fields_at(path: list[str]) -> list[str]:
+def _fields_at(path: list[str], location: tuple[int | str, ...]) -> list[str]:
     record: Any = Recipe
     for part in path:
         found = record.model_fields[part].annotation
-        record = next((kind for kind in get_args(found) if hasattr(kind, "model_fields")), found)
+        kinds = [get_args(kind) or (kind,) for kind in get_args(found)]
+        records = [(kind, tag) for kind, *tag in kinds if hasattr(kind, "model_fields")]
+        chosen = [kind for kind, tag in records if tag and tag[0].tag in location]
+        record = (chosen or [kind for kind, _ in records] or [found])[0]
     return list(record.model_fields)
 
 

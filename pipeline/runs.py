@@ -15,12 +15,14 @@ from pipeline import console, distributed, stages
 from pipeline.estimate import UNMADE, calibration
 from pipeline.recipe import Recipe
 from pipeline.report import page, table
+from pipeline.report.figures import METRIC_TITLES
 from pipeline.report.summary import Curve, Row, RunSummary, StageRecord, Verdict
 from pipeline.stages.baseline import TITLES, Precision
 from pipeline.stages.bench import CANDIDATE, is_emulated, latency_of
 from pipeline.stages.bundle import FOLDER
 from pipeline.stages.verify import first_bad_layer, judge
 from pipeline.store import Stage, Store, key_of, provenance, tool_version
+from pipeline.tasks.methods import methods_of
 from pipeline.types import Artifact, VerificationFailed
 
 SUMMARY = "summary.json"
@@ -38,6 +40,7 @@ class Run:
         self.bundles: dict[str, str] = {}
         self.curves: list[Curve] = []
         self.to_train: list[tuple[str, Stage]] = []
+        self.asked = methods_of(recipe.task).words.examples
 
     def __call__(self, stage: Stage, about: str = "") -> Artifact:
         """The stage's artifact. `about` says which one, where a stage is run more than once."""
@@ -106,14 +109,17 @@ class Run:
                 label=who,
                 kind="teacher" if who == "teacher" else "student",
                 parameters=parameters,
-                em=score.metrics["em"],
-                f1=score.metrics["f1"],
+                scores=self._scores(score),
                 questions=int(score.metrics["questions"]),
                 size_bytes=4 * parameters,
                 latency=None,
                 note="float32 in torch",
             )
         )
+
+    def _scores(self, measured: Artifact) -> dict[str, float]:
+        """The task's metrics among an artifact's."""
+        return {name: measured.metrics[name] for name in methods_of(self.recipe.task).metrics}
 
     def timed(self, runtime: str, bench: Artifact) -> None:
         """Remembers a bench result; torch's belongs to the teacher's and student's lines."""
@@ -145,7 +151,7 @@ class Run:
             first = failed[0]
             raise VerificationFailed(
                 f"{verdict.target}: {first.name} is {first.value:.4g}, wanted {first.relation} {first.limit:g} "
-                f"on {verdict.questions} questions; no bundle was made; first to go wrong: {where}"
+                f"on {verdict.questions} {self.asked}; no bundle was made; first to go wrong: {where}"
             )
 
     def deliver(self, target: str, program: Artifact, verified: Artifact, bundle: Artifact, out: Path) -> None:
@@ -160,8 +166,7 @@ class Run:
                 label=target,
                 kind="artifact",
                 parameters=None,
-                em=verified.metrics["em"],
-                f1=verified.metrics["f1"],
+                scores=self._scores(verified),
                 questions=int(verified.metrics["questions"]),
                 size_bytes=int(program.metrics["size_bytes"]),
                 latency=latency,
@@ -179,6 +184,8 @@ class Run:
             recipe_description=self.recipe.description,
             recipe_toml=tomli_w.dumps(self.recipe.model_dump(mode="json", exclude_none=True)),
             eval_source=self.recipe.data.eval.source,
+            primary=methods_of(self.recipe.task).primary,
+            asked=self.asked,
             baseline=TITLES[self.recipe.bench.baseline],
             rows=tuple(self.rows),
             stages=tuple(self.records),
@@ -199,14 +206,15 @@ class Run:
 
 
 _SHOWN = {
-    "em": "EM {:.1f}",
-    "f1": "F1 {:.1f}",
+    **{name: f"{title} {{:.1f}}" for name, title in METRIC_TITLES.items()},
     "final_loss": "loss {:.2f}",
     "parameters": "{:,.0f} parameters",
     "worst_weight_sqnr_db": "worst weight {:.0f} dB",
     "size_bytes": "{:,.0f} bytes",
     "sqnr_db": "SQNR {:.1f} dB",
     "span_agreement": "same span {:.1%}",
+    "label_agreement": "same label {:.1%}",
+    "value_agreement": "same value {:.1%}",
     "golden_cases": "{:.0f} golden cases",
 }
 

@@ -21,13 +21,13 @@ import torch
 
 from pipeline import distributed
 from pipeline.console import seconds
+from pipeline.tasks.base import Extent
 from pipeline.training import NUMBERS, Batch, Feed
 from pipeline.types import PipelineError, Progress
 
 Outputs = tuple[torch.Tensor, ...]
 """Each (batch, seq), (batch, seq, width) or, where it says nothing about tokens, (batch, width)."""
 Source = Callable[[Batch], Outputs]
-Extent = Literal["tokens", "example"]
 Choice = Literal["auto", "recompute", "once"]
 
 FILE, RECORD = "outputs.bin", "outputs.json"

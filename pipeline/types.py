@@ -107,20 +107,22 @@ class Quantization:
 class Student:
     """What an exporter lowers.
 
-    `module` maps input_ids, attention_mask, both int32 (1, seq) with seq ≤ max_length, to
-    start_logits, end_logits, both float32 (1, seq). Its quantized weights already lie on the int8 grid
-    of `quantization`, so every runtime's own symmetric rounding finds the same integers.
+    `module` maps input_ids, attention_mask, both int32 (1, seq) with seq ≤ max_length, to `outputs`:
+    start_logits, end_logits, both float32 (1, seq), or logits, float32 (1, labels). Its quantized weights
+    already lie on the int8 grid of `quantization`, so every runtime's own symmetric rounding finds the
+    same integers.
     """
 
     name: str
     module: torch.nn.Module
     quantization: Quantization
     max_length: int
+    outputs: tuple[str, ...] = ("start_logits", "end_logits")
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class Answerer(Protocol):
     """Anything that turns a window of token ids into logits: a torch model or a program's runner."""
 
-    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """int32 (1, seq) twice → start and end logits, float32 (1, seq) each."""
+    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, ...]:
+        """int32 (1, seq) twice → float32: start and end logits, (1, seq) each, or logits, (1, labels)."""

@@ -15,7 +15,7 @@ def main() -> None:
     """Parses the flags, checks, prints what was checked."""
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.verify",
-        description="Checks every file of a bundle against its manifest and asks its golden questions again.",
+        description="Checks every file of a bundle against its manifest and asks its golden cases again.",
         epilog=console.EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -24,6 +24,7 @@ def main() -> None:
 
     from pipeline import bundles, golden
     from pipeline.models import checkpoint
+    from pipeline.tasks.methods import methods_of
 
     bundle = bundles.read(given.bundle)
     runner = bundle.runner()
@@ -33,7 +34,7 @@ def main() -> None:
             bundle.path / bundles.GOLDEN,
             runner,
             tokenizer,
-            bundle.task,
+            methods_of(bundle.task),
             step=lambda done, total: bar.update(done, total),
         )
     print(f"{given.bundle}: all files as in the manifest, {replayed} golden cases replayed: verified")

@@ -15,6 +15,7 @@ from pipeline import bundles, golden
 from pipeline.models import checkpoint
 from pipeline.recipe import Task
 from pipeline.store import SEAL, seal
+from pipeline.tasks.methods import methods_of
 from pipeline.types import PipelineError, UsageError, VerificationFailed
 from tests.stages.conftest import FakeExporter, install, make_chain
 
@@ -190,7 +191,7 @@ def test_an_unknown_target_has_no_runner(bundle: Path) -> None:
 def replay(folder: Path) -> int:
     read = bundles.read(folder)
     tokenizer = checkpoint.load_tokenizer(folder)
-    return golden.replay(folder / bundles.GOLDEN, read.runner(), tokenizer, read.task)
+    return golden.replay(folder / bundles.GOLDEN, read.runner(), tokenizer, methods_of(read.task))
 
 
 def test_golden_cases_replay(bundle: Path) -> None:
@@ -200,7 +201,7 @@ def test_golden_cases_replay(bundle: Path) -> None:
 def seal_again(folder: Path) -> None:
     """The manifest written anew over whatever the files are now."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    fields = {k: v for k, v in manifest.items() if k not in ("format", "task", "files", SEAL)}
+    fields = {k: v for k, v in manifest.items() if k not in ("format", "files", SEAL)}
     (folder / "manifest.json").unlink()
     bundles.write_manifest(folder, fields)
 

@@ -86,7 +86,7 @@ def test_the_sets_identity_is_its_content() -> None:
 def test_spread_takes_questions_from_all_over() -> None:
     entry = QuestionSet(Questions(source="passages"))
     few = entry.spread(4)
-    places = [entry.questions.index(question) for question in few]
-    assert places == [i * len(entry.questions) // 4 for i in range(4)]
-    assert entry.spread(10_000) == entry.questions
+    places = [entry.examples.index(question) for question in few]
+    assert places == [i * len(entry.examples) // 4 for i in range(4)]
+    assert entry.spread(10_000) == entry.examples
     assert Task().max_length == 384

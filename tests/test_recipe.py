@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline import recipe
+from pipeline.recipe import Task
 from pipeline.types import RecipeError
 
 SMALLEST = """
@@ -61,6 +62,7 @@ def test_lists_and_nested_values_are_read() -> None:
     )
     assert built.student.layers == (0, 2, 5)
     assert built.quantize.keep_float == ("qa_outputs",)
+    assert isinstance(built.task, Task)
     assert built.task.stride == 55
 
 

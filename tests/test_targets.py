@@ -20,6 +20,7 @@ from pipeline.schedule import Schedule
 from pipeline.stages.distil import Distil
 from pipeline.store import key_of
 from pipeline.targets import Costs, Outputs, Source, Stored
+from pipeline.tasks.base import Extent
 from pipeline.tasks.dataset import QuestionSet, Windows
 from pipeline.training import NUMBERS, Batch, Feed
 from pipeline.types import Artifact, PipelineError, Silent
@@ -60,7 +61,7 @@ def setting(made: Distil, tokenizer: PreTrainedTokenizerBase, folder: Path) -> S
     assert isinstance(feed.examples, Windows)
     lengths = [len(window.ids) for window in feed.examples.windows]
     order = Schedule(lengths, made.options.tokens_per_batch, 1.0, 0).batches
-    extents: list[targets.Extent] = ["tokens"] * (3 if made.options.cosine else 2)
+    extents: list[Extent] = ["tokens"] * (3 if made.options.cosine else 2)
     return Setting(feed, source, Stored(folder, source, feed, lengths, order, extents))
 
 

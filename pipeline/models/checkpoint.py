@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
     AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging
 
+from pipeline.models.student import Head
 from pipeline.recipe import Checkpoint, StudentShape
 from pipeline.store import sha256_file
 from pipeline.types import UsageError
@@ -28,7 +31,11 @@ SHIPPED = Path(__file__).parents[1] / "pretrained"
 FAMILIES = ("bert", "distilbert")
 WEIGHTS = "model.safetensors"
 TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"]
-HEAD = "qa_outputs.weight"
+HEADS: Mapping[Head, tuple[str, ...]] = {
+    "question-answering": ("qa_outputs.",),
+    "text-classification": ("classifier.", "pre_classifier.", "bert.pooler."),
+}
+"""A task's head → its weights' beginnings, the first of which tells it."""
 VOCABULARY_HEADS = ("cls.predictions.transform.dense.weight", "vocab_transform.weight")
 
 
@@ -142,12 +149,17 @@ def check_folder(folder: Path) -> Path:
     return folder
 
 
-def has_head(folder: Path) -> bool:
-    """Whether a checkpoint already has a question-answering head."""
+def has_head(folder: Path, head: Head = "question-answering") -> bool:
+    """Whether a checkpoint already has a task's head."""
     if not (folder / WEIGHTS).is_file():
         return False
     with safe_open(str(folder / WEIGHTS), "pt") as file:
-        return HEAD in file.keys()  # noqa: SIM118  (a safe_open handle is no mapping)
+        found = f"{HEADS[head][0]}weight" in file.keys()  # noqa: SIM118  (a safe_open handle is no mapping)
+    if head == "question-answering" or not found:
+        return found
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    # Heads that classify tokens or choices call their weights the same.
+    return all("ForSequenceClassification" in name for name in config.get("architectures") or [])
 
 
 def has_vocabulary_head(folder: Path) -> bool:
@@ -158,20 +170,32 @@ def has_vocabulary_head(folder: Path) -> bool:
         return not set(VOCABULARY_HEADS).isdisjoint(file.keys())
 
 
-def load_model(folder: Path) -> PreTrainedModel:
-    """A question-answering model in float32; what the folder has no weights for is random."""
-    return _load(folder, AutoModelForQuestionAnswering, "qa_outputs.")
+def load_model(folder: Path, head: Head = "question-answering", labels: int | None = None) -> PreTrainedModel:
+    """A model with a task's head in float32; what of the head the folder has no weights for is random.
+
+    `labels`: the width of a classification head; the folder's own when None.
+    Raises UsageError when the folder's head is of another width.
+    """
+    if head == "question-answering":
+        return _load(folder, AutoModelForQuestionAnswering, HEADS[head])
+    if labels is not None and has_head(folder, head):
+        theirs = AutoConfig.from_pretrained(folder).num_labels
+        if theirs != labels:
+            raise UsageError(
+                f"{folder} has a head for {theirs} labels, the task has {labels}; name those it knows"
+            )
+    return _load(folder, AutoModelForSequenceClassification, HEADS[head], labels)
 
 
 def load_general(folder: Path) -> PreTrainedModel:
     """A masked-language model in float32, or the bare encoder where the folder has no head for it."""
     if not has_vocabulary_head(folder):
-        return _load(folder, AutoModel, "pooler.")
-    return _load(folder, AutoModelForMaskedLM, "")
+        return _load(folder, AutoModel, ("pooler.",))
+    return _load(folder, AutoModelForMaskedLM, ())
 
 
-def _load(folder: Path, family: Any, may_lack: str) -> PreTrainedModel:
-    settings = AutoConfig.from_pretrained(folder)
+def _load(folder: Path, family: Any, may_lack: tuple[str, ...], labels: int | None = None) -> PreTrainedModel:
+    settings = AutoConfig.from_pretrained(folder, **({} if labels is None else {"num_labels": labels}))
     attention = "sdpa" if torch.cuda.is_available() else "eager"
     model: PreTrainedModel
     if not (folder / WEIGHTS).is_file():
@@ -190,7 +214,7 @@ def _load(folder: Path, family: Any, may_lack: str) -> PreTrainedModel:
         )
     except RuntimeError:
         raise UsageError(f"{folder}/{WEIGHTS} has weights of other shapes than its config.json says") from None
-    lacking = sorted(n for n in found["missing_keys"] if not (may_lack and n.startswith(may_lack)))
+    lacking = sorted(n for n in found["missing_keys"] if not n.startswith(may_lack))
     if lacking:
         raise UsageError(f"{folder}/{WEIGHTS} lacks {lacking[0]} and {len(lacking) - 1} more; fetch it again")
     return model

@@ -56,10 +56,12 @@ def load(folder: Path, name: str, max_length: int, metadata: Mapping[str, str]) 
     """What `save` wrote, as the exporters want it."""
     table = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     tensors = {tensor: TensorPlan(**entry) for tensor, entry in table.items()}
+    module = student.load(folder)
     return Student(
         name=name,
-        module=student.load(folder),
+        module=module,
         quantization=Quantization(tensors=tensors),
         max_length=max_length,
+        outputs=module.outputs,
         metadata=metadata,
     )

@@ -66,11 +66,11 @@ def from_teacher(
     return narrowed(model, important_dimensions(teacher, hidden))
 
 
-def shaped(teacher: PreTrainedModel, shape: StudentShape, head: Head) -> StudentModel:
+def shaped(teacher: PreTrainedModel, shape: StudentShape, head: Head, labels: int = 2) -> StudentModel:
     """The student that a recipe's shape asks for."""
     depth = teacher.config.num_hidden_layers
     layers = alternate(depth) if shape.layers == "alternate" else shape.layers
-    model = from_teacher(teacher, layers, hidden=shape.hidden, head=head)
+    model = from_teacher(teacher, layers, hidden=shape.hidden, head=head, labels=labels)
     if shape.initial == "random":
         draw(model)
     return model

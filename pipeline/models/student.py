@@ -130,6 +130,9 @@ class Layer(nn.Module):
 class StudentModel(nn.Module):
     """The encoder; each subclass adds one head and says what it maps to."""
 
+    outputs: tuple[str, ...] = ()
+    """Names of what a program of it gives, in order."""
+
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         self.config = config
@@ -151,6 +154,8 @@ class StudentModel(nn.Module):
 class AnsweringStudent(StudentModel):
     """input_ids, attention_mask: int (B, S) → start_logits, end_logits: float (B, S)."""
 
+    outputs = ("start_logits", "end_logits")
+
     def __init__(self, config: StudentConfig) -> None:
         super().__init__(config)
         self.qa_outputs = nn.Linear(config.hidden, 2)
@@ -166,6 +171,8 @@ class AnsweringStudent(StudentModel):
 
 class ClassifyingStudent(StudentModel):
     """input_ids, attention_mask: int (B, S) → logits: float (B, labels), read from the first token."""
+
+    outputs = ("logits",)
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""The teacher: a Hugging Face question-answering model, run, frozen and saved the same way everywhere."""
+"""The teacher: a Hugging Face model with a task's head, run, frozen and saved the same way everywhere."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ def run_teacher(
     *,
     through: torch.nn.Module | None = None,
     hidden: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Start and end logits (batch, seq) and, where asked for, the last hidden states (batch, seq, hidden).
+) -> tuple[tuple[torch.Tensor, ...], torch.Tensor | None]:
+    """The head's outputs and, where asked for, the last hidden states (batch, seq, hidden).
 
+    Outputs: start and end logits (batch, seq) each, or logits (batch, labels).
     `through` is the module to call where it is not the model itself (one that wraps it).
     """
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
@@ -29,7 +30,8 @@ def run_teacher(
         inputs["token_type_ids"] = batch["token_type_ids"]
     result = (through or model)(**inputs, output_hidden_states=hidden, return_dict=True)
     states = result.hidden_states[-1] if hidden else None
-    return result.start_logits, result.end_logits, states
+    outputs = (result.start_logits, result.end_logits) if "start_logits" in result else (result.logits,)
+    return outputs, states
 
 
 def run_general(

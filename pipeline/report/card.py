@@ -6,7 +6,7 @@ Scalars of the front matter are written as JSON strings, which YAML reads too: n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.report import figures
@@ -16,6 +16,13 @@ RUNTIMES = {
     "executorch": "ExecuTorch with XNNPACK",
     "tflite": "LiteRT (TFLite) with XNNPACK",
 }
+HUB_METRICS = {
+    "em": ("exact_match", "Exact match"),
+    "matthews": ("matthews_correlation", "Matthews correlation"),
+    "pearson": ("pearsonr", "Pearson correlation"),
+    "spearman": ("spearmanr", "Spearman correlation"),
+}
+"""Metric → the hub's type for it, and its name in full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,18 +35,29 @@ class Card:
     """File or package name inside the bundle."""
     size_bytes: int
     max_length: int
-    stride: int
     eval_source: str
     questions: int
     """How many the program itself answered."""
-    em: float
-    f1: float
-    student_f1: float
-    """Of the torch student on the same questions."""
+    scores: Mapping[str, float]
+    """The task's metrics of the program."""
+    primary: str
+    """The one of them that the student is compared by."""
+    student_score: float
+    """Of the torch student on the same examples."""
     sqnr_db: float
     """Program's logits against the torch student's."""
-    span_agreement: float
-    """Share of questions, 0 to 1, where both pick the same characters."""
+    agreement: float
+    """Share of examples, 0 to 1, where both give the same answer."""
+    kind: str = "question-answering"
+    title: str = "Extractive question answering"
+    does: str = "Answers a question with a span of a passage (extractive question answering)"
+    asked: str = "questions"
+    same: str = "answer span"
+    input_ids: str = "`[CLS]` question `[SEP]` passage `[SEP]`"
+    stride: int | None = None
+    """Tokens that neighbouring windows share, where a text is cut into several."""
+    labels: tuple[str, ...] = ()
+    """Of a classifier, in the order of its logits."""
     note: str = ""
     """What such a verification proves and what it does not."""
     base_model: str | None = None
@@ -59,9 +77,9 @@ def _front_matter(card: Card) -> Iterator[str]:
     yield f"language: {_quoted(card.language)}"
     yield f"license: {_quoted(card.licence)}"
     yield f"library_name: {_quoted(card.target)}"
-    yield f"pipeline_tag: {_quoted('question-answering')}"
+    yield f"pipeline_tag: {_quoted(card.kind)}"
     yield "tags:"
-    for tag in ("question-answering", "distillation", "pruning", "int8", "on-device", card.target):
+    for tag in (card.kind, "distillation", "pruning", "int8", "on-device", card.target):
         yield f"- {_quoted(tag)}"
     if card.base_model:
         yield f"base_model: {_quoted(card.base_model)}"
@@ -72,13 +90,14 @@ def _front_matter(card: Card) -> Iterator[str]:
     yield f"- name: {_quoted(card.name)}"
     yield "  results:"
     yield "  - task:"
-    yield f"      type: {_quoted('question-answering')}"
-    yield f"      name: {_quoted('Extractive question answering')}"
+    yield f"      type: {_quoted(card.kind)}"
+    yield f"      name: {_quoted(card.title)}"
     yield "    dataset:"
     yield f"      type: {_quoted(card.eval_source)}"
     yield f"      name: {_quoted(card.eval_source)}"
     yield "    metrics:"
-    for kind, name, value in (("exact_match", "Exact match", card.em), ("f1", "F1", card.f1)):
+    for metric, value in card.scores.items():
+        kind, name = HUB_METRICS.get(metric, (metric, figures.metrics([metric])[0]))
         yield f"    - type: {_quoted(kind)}"
         yield f"      name: {_quoted(name)}"
         yield f"      value: {round(value, 2)}"
@@ -89,17 +108,22 @@ def _body(card: Card) -> Iterator[str]:
     yield f"# {_plain(card.name)} for {runtime}"
     yield ""
     made = f", distilled from {_plain(card.base_model)}" if card.base_model else ""
-    yield f"Answers a question with a span of a passage (extractive question answering){made}."
+    yield f"{card.does}{made}."
     yield "It was distilled, pruned and quantized to int8, then compared with the torch student it came from."
     yield ""
     yield "| | |"
     yield "|---|---|"
     yield f"| program | `{_plain(card.program)}`, {figures.megabytes(card.size_bytes)} (1 MB = 10⁶ bytes) |"
-    yield f"| exact match, F1 | {card.em:.1f}, {card.f1:.1f} on {_plain(card.eval_source)} |"
-    yield f"| questions answered by the program | {card.questions:,} |"
-    yield f"| F1 of the torch student on the same | {card.student_f1:.1f} |"
+    named = [HUB_METRICS.get(metric, ("", figures.metrics([metric])[0]))[1] for metric in card.scores]
+    first, *others = named
+    named = [first[0].lower() + first[1:] if first.isascii() and " " in first else first, *others]
+    values = ", ".join(f"{value:.1f}" for value in card.scores.values())
+    yield f"| {', '.join(named)} | {values} on {_plain(card.eval_source)} |"
+    yield f"| {card.asked} answered by the program | {card.questions:,} |"
+    primary = figures.metrics([card.primary])[0]
+    yield f"| {primary} of the torch student on the same | {card.student_score:.1f} |"
     yield f"| logits against the torch student | SQNR {figures.number(round(card.sqnr_db, 1))} dB |"
-    yield f"| same answer span as the torch student | {card.span_agreement * 100:.1f} % |"
+    yield f"| same {card.same} as the torch student | {card.agreement * 100:.1f} % |"
     yield ""
     if card.note:
         yield f"**How it was verified.** {_plain(card.note)}"
@@ -110,24 +134,48 @@ def _body(card: Card) -> Iterator[str]:
     yield ""
     yield "| name | type | shape | meaning |"
     yield "|---|---|---|---|"
-    yield "| `input_ids` | int32 | (1, seq) | `[CLS]` question `[SEP]` passage `[SEP]` |"
+    yield f"| `input_ids` | int32 | (1, seq) | {card.input_ids} |"
     yield "| `attention_mask` | int32 | (1, seq) | 1 for a token, 0 for padding |"
+    yield from _use_for_questions(card) if card.kind == "question-answering" else _use_for_texts(card)
+    yield "- It is as biased as the text it learned from, and knows no other language than that text's."
+    yield "- Figures above are of this program on a desktop; a phone's latency has to be measured on the phone."
+
+
+def _use_for_questions(card: Card) -> Iterator[str]:
     yield "| `start_logits` | float32 | (1, seq) | how well the answer starts at each token |"
     yield "| `end_logits` | float32 | (1, seq) | how well the answer ends at each token |"
     yield ""
     yield f"A longer passage is cut into windows that share {card.stride} tokens; the best span over all wins."
-    yield "`tokenizer.json` and `vocab.txt` turn text into ids, `golden.json` holds inputs with the answers to"
-    yield "expect, and `manifest.json` the hash of every file. On a desktop, from this folder:"
-    yield ""
-    yield "```sh"
+    yield from _FILES
     yield 'python -m pipeline.ask --bundle . --context passage.txt "When was the mill built?"'
-    yield "```"
-    yield ""
-    yield "## Limits"
-    yield ""
+    yield from _LIMITS
     yield "- The answer is a piece of the passage; where the passage has none, it is wrong, not empty."
-    yield "- It is as biased as the text it learned from, and knows no other language than that text's."
-    yield "- Figures above are of this program on a desktop; a phone's latency has to be measured on the phone."
+
+
+def _use_for_texts(card: Card) -> Iterator[str]:
+    width = len(card.labels) or 1
+    meaning = f"a score for each of {_plain(', '.join(card.labels))}" if card.labels else "the value itself"
+    yield f"| `logits` | float32 | (1, {width}) | {meaning} |"
+    yield ""
+    yield (
+        "A longer text loses its end. The largest score is the answer."
+        if card.labels
+        else "A longer text loses its end."
+    )
+    yield from _FILES
+    yield "python -m pipeline.verify ."
+    yield from _LIMITS
+    if card.labels:
+        yield "- It gives every text one of its labels, also one that fits none of them."
+
+
+_FILES = (
+    "`tokenizer.json` and `vocab.txt` turn text into ids, `golden.json` holds inputs with the answers to",
+    "expect, and `manifest.json` the hash of every file. On a desktop, from this folder:",
+    "",
+    "```sh",
+)
+_LIMITS = ("```", "", "## Limits", "")
 
 
 def _quoted(text: str) -> str:

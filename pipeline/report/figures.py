@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.report.summary import Check, Latency
+from pipeline.report.summary import Check, Latency, RunSummary
 
 MISSING = "–"
+METRIC_TITLES = {
+    "em": "EM",
+    "f1": "F1",
+    "accuracy": "Accuracy",
+    "matthews": "Matthews",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+}
+"""What a task's metrics are called; all are shown times 100, as GLUE and SQuAD do."""
 MB = 1e6
 """Bytes in a megabyte, everywhere: 10⁶, as app stores count."""
 
@@ -30,9 +40,10 @@ PUBLISHED = (
 """DistilBERT paper, tables 2 and 3 (sizes: parameters × 4 bytes); Intel neural-compressor for int8."""
 
 
-def comparable(eval_source: str) -> tuple[Published, ...]:
+def comparable(summary: RunSummary) -> tuple[Published, ...]:
     """The published figures, where a run was evaluated on SQuAD too; none where its questions are others."""
-    return PUBLISHED if re.search(r"squad|dev-v1\.1", eval_source, re.IGNORECASE) else ()
+    on_squad = re.search(r"squad|dev-v1\.1", summary.eval_source, re.IGNORECASE)
+    return PUBLISHED if on_squad and summary.primary == "f1" else ()
 
 
 PAPER_MEGABYTES = 207.0
@@ -41,7 +52,9 @@ PAPER_TIMES_FASTER = 1.71
 _CHECKS = {  # each against the torch student
     "sqnr_db": "Logits, SQNR",
     "span_agreement": "Same answer span",
-    "f1_drop": "F1 lost",
+    "label_agreement": "Same label",
+    "value_agreement": "Same value",
+    **{f"{name}_drop": f"{title} lost" for name, title in METRIC_TITLES.items()},
 }
 
 
@@ -78,8 +91,18 @@ def less_time(value: float) -> str:
 
 
 def percent_points(value: float) -> str:
-    """EM and F1 are percentages already: 77.1."""
+    """EM, F1 and the other metrics are percentages already: 77.1."""
     return f"{value:.1f}"
+
+
+def metrics(names: Iterable[str]) -> list[str]:
+    """Metrics as headings."""
+    return [METRIC_TITLES.get(name, name) for name in names]
+
+
+def joined(words: Sequence[str]) -> str:
+    """EM and F1; a, b and c."""
+    return " and ".join(part for part in (", ".join(words[:-1]), *words[-1:]) if part)
 
 
 def conditions(latency: Latency) -> str:
@@ -89,8 +112,8 @@ def conditions(latency: Latency) -> str:
 
 def check(one: Check) -> tuple[str, str, str]:
     """What is checked, the measured value, the limit with its relation."""
-    units = {"sqnr_db": (1.0, " dB"), "span_agreement": (100.0, " %"), "f1_drop": (1.0, " points")}
-    scale, unit = units.get(one.name, (1.0, ""))
+    units = {"sqnr_db": (1.0, " dB"), "agreement": (100.0, " %"), "drop": (1.0, " points")}
+    scale, unit = units.get(one.name, units.get(one.name.rpartition("_")[2], (1.0, "")))
     limit = number(one.limit * scale)
     rounded = number(round(one.value * scale, 2))
     value = number(one.value * scale) if rounded == limit else rounded  # 14.999 must not read as 15

@@ -37,9 +37,6 @@ class _Line:
 
 
 COLUMNS = (
-    "EM",
-    "F1",
-    "Questions",
     "Size",
     "Parameters",
     "Median latency",
@@ -62,12 +59,17 @@ def render(summary: RunSummary, out: Path) -> Path:
         summary=summary,
         facts=list(_facts(summary)),
         made_from=list(_made_from(summary)),
-        columns=(*COLUMNS, *(f"× {summary.baseline}, {peer}" for peer in PEERS)),
+        columns=(
+            *_measured(summary),
+            summary.asked.capitalize(),
+            *COLUMNS,
+            *(f"× {summary.baseline}, {peer}" for peer in PEERS),
+        ),
         lines=[_line(row, notes) for row in summary.rows],
         notes=[(mark, note) for note, mark in notes.items()],
         conditions=_conditions(summary.rows),
-        published=figures.comparable(summary.eval_source),
-        size_plot=plots.size_against_f1(summary),
+        published=figures.comparable(summary),
+        size_plot=plots.size_against_score(summary),
         speed_plot=plots.times_faster(summary),
         curve_plot=curves.loss_curves(summary),
         stage_plot=plots.stage_times(summary),
@@ -76,6 +78,8 @@ def render(summary: RunSummary, out: Path) -> Path:
             "less": figures.less_time(figures.PAPER_TIMES_FASTER),
             "size": f"{figures.PAPER_MEGABYTES:.0f} MB",
         },
+        measured=figures.joined(_measured(summary)),
+        primary=figures.metrics([summary.primary])[0],
         verdicts=[
             (verdict, [(*figures.check(c), c.passed) for c in verdict.checks]) for verdict in summary.verdicts
         ],
@@ -91,13 +95,19 @@ def render(summary: RunSummary, out: Path) -> Path:
     return path
 
 
+def _measured(summary: RunSummary) -> list[str]:
+    """Headings of the rows' metrics."""
+    return figures.metrics(summary.rows[0].scores) if summary.rows else []
+
+
 def _facts(summary: RunSummary) -> Iterator[tuple[str, str, str]]:
     """Heading, figure and remark of what matters most."""
     made = [row for row in summary.rows if row.kind == "artifact"]
     teacher = next((row for row in summary.rows if row.kind == "teacher"), None)
     if made:
-        rest = f"teacher {teacher.f1:.1f}" if teacher else ""
-        yield "F1 of the artifacts", _span([row.f1 for row in made], "{:.1f}"), rest
+        title, primary = figures.metrics([summary.primary])[0], summary.primary
+        rest = f"teacher {teacher.scores[primary]:.1f}" if teacher else ""
+        yield f"{title} of the artifacts", _span([row.scores[primary] for row in made], "{:.1f}"), rest
         sizes = [row.size_bytes for row in made]
         shrunk = f"{teacher.size_bytes / max(sizes):.1f}×" if teacher else ""
         text = figures.megabytes(max(sizes))
@@ -173,8 +183,7 @@ def _line(row: Row, notes: Mapping[str, str]) -> _Line:
         kind=row.kind,
         marks=notes.get(row.note, ""),
         cells=(
-            _Cell(figures.percent_points(row.em)),
-            _Cell(figures.percent_points(row.f1)),
+            *(_Cell(figures.percent_points(score)) for score in row.scores.values()),
             _Cell(f"{row.questions:,}"),
             _Cell(figures.megabytes(row.size_bytes), () if row.kind == "artifact" else ("in float32",)),
             _Cell(figures.millions(row.parameters)),

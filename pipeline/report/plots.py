@@ -1,4 +1,4 @@
-"""The report's figures, hand-drawn SVG: size against F1, times faster with intervals, time spent in stages."""
+"""The report's figures, hand-drawn SVG: size against accuracy, times faster with intervals, time in stages."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class _Label:
     style: str
 
 
-def size_against_f1(summary: RunSummary) -> Markup:
+def size_against_score(summary: RunSummary) -> Markup:
     """Every model of the run and published ones; size on a logarithmic axis."""
-    return _both(_size_against_f1, summary)
+    return _both(_size_against_score, summary)
 
 
 def times_faster(summary: RunSummary) -> Markup | None:
@@ -46,36 +46,38 @@ def _both(draw: Callable[[RunSummary, int], Drawing], summary: RunSummary) -> Ma
     )
 
 
-def _size_against_f1(summary: RunSummary, width: int) -> Drawing:
+def _size_against_score(summary: RunSummary, width: int) -> Drawing:
     height = 400 if width == WIDE else 370
     left, right, top, bottom = 40.0, width - 12.0, 26.0, height - 44.0
-    published = figures.comparable(summary.eval_source)
+    published = figures.comparable(summary)
     sizes = [row.size_bytes / figures.MB for row in summary.rows] + [p.megabytes for p in published]
     sizes.append(figures.PAPER_MEGABYTES)
-    scores = [row.f1 for row in summary.rows] + [p.f1 for p in published]
+    title = figures.metrics([summary.primary])[0]
+    scores = [row.scores[summary.primary] for row in summary.rows] + [p.f1 for p in published]
     small, large = math.log10(max(min(sizes), 1e-3) * 0.75), math.log10(max(sizes) * 1.35)
     low, high = math.floor((min(scores) - 3) / 5) * 5.0, math.ceil((max(scores) + 1) / 5) * 5.0
 
     def across(megabytes: float) -> float:
         return left + (math.log10(max(megabytes, 1e-3)) - small) / (large - small) * (right - left)
 
-    def up(f1: float) -> float:
-        return bottom - (f1 - low) / (high - low) * (bottom - top)
+    def up(score: float) -> float:
+        return bottom - (score - low) / (high - low) * (bottom - top)
 
     described = "; ".join(
-        f"{row.label} {figures.megabytes(row.size_bytes)}, F1 {row.f1:.1f}" for row in summary.rows
+        f"{row.label} {figures.megabytes(row.size_bytes)}, {title} {row.scores[summary.primary]:.1f}"
+        for row in summary.rows
     )
-    drawing = Drawing("size", "Size on disk against F1", described, width, height)
+    drawing = Drawing("size", f"Size on disk against {title}", described, width, height)
     step = 5 if high - low <= 40 else 20
-    for f1 in range(int(math.ceil(low / step) * step), int(high) + 1, step):
-        drawing.line(left, up(f1), right, up(f1), "grid")
-        drawing.text(left - 8, up(f1) + 4, str(f1), "tick", "end")
+    for score in range(int(math.ceil(low / step) * step), int(high) + 1, step):
+        drawing.line(left, up(score), right, up(score), "grid")
+        drawing.text(left - 8, up(score) + 4, str(score), "tick", "end")
     for megabytes in _decades(10**small, 10**large, 8 if width == WIDE else 5):
         drawing.line(across(megabytes), bottom, across(megabytes), bottom + 5, "axis")
         drawing.text(across(megabytes), bottom + 19, f"{megabytes:g}", "tick", "middle")
     drawing.line(left, bottom, right, bottom, "axis")
     drawing.text(right, bottom + 38, "size in MB, logarithmic", "tick", "end")
-    drawing.text(left - 8, top - 12, "F1", "tick", "end")
+    drawing.text(left - 8, top - 12, title, "tick", "end")
     paper = across(figures.PAPER_MEGABYTES)
     said = f"{figures.PAPER_MEGABYTES:.0f} MB: " + (
         "the paper’s phone app, published" if width == WIDE else "the paper’s app"
@@ -87,8 +89,8 @@ def _size_against_f1(summary: RunSummary, width: int) -> Drawing:
         drawing.mark(across(known.megabytes), up(known.f1), "published", f"{known.label}, published")
         labels.append(_Label(across(known.megabytes), up(known.f1), known.label, "tick"))
     for row in summary.rows:
-        x, y = across(row.size_bytes / figures.MB), up(row.f1)
-        tip = f"{row.label}: {figures.megabytes(row.size_bytes)}, F1 {row.f1:.1f}"
+        x, y = across(row.size_bytes / figures.MB), up(row.scores[summary.primary])
+        tip = f"{row.label}: {figures.megabytes(row.size_bytes)}, {title} {row.scores[summary.primary]:.1f}"
         drawing.mark(x, y, f"point {row.kind}", tip, square=row.kind != "artifact")
         labels.append(_Label(x, y, row.label, "label"))
     _place(drawing, labels, right)

@@ -31,9 +31,10 @@ class Row:
     kind: str
     """teacher, student or artifact"""
     parameters: int | None
-    em: float
-    f1: float
+    scores: Mapping[str, float]
+    """The task's metrics in percent, in the order they are shown."""
     questions: int
+    """Questions, or texts, that it answered."""
     size_bytes: int
     latency: Latency | None
     note: str = ""
@@ -103,6 +104,10 @@ class RunSummary:
     recipe_toml: str
     """The resolved recipe, overrides included."""
     eval_source: str
+    primary: str
+    """The metric that the plot is about, one of every row's scores."""
+    asked: str
+    """What was asked: questions, texts."""
     baseline: str
     """What latencies are compared with, as the report calls it: BERT-base."""
     rows: tuple[Row, ...]

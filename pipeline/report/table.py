@@ -10,14 +10,20 @@ from pipeline.report.summary import Row, RunSummary
 
 
 def result_table(summary: RunSummary) -> Table:
-    """EM and F1 in percent, size, median latency, and times faster than the baseline; fits 80 columns.
+    """The task's metrics in percent, size, median latency, and times faster than the baseline; fits 80 columns.
 
     Names and notes are shown as they are: nothing in them is read as markup.
     """
     table = Table(title=None, caption=_caption(summary), caption_justify="left", pad_edge=False)
     table.add_column("model", no_wrap=True, overflow="ellipsis")
     against = summary.baseline.partition(" ")[0]
-    for heading in ("EM", "F1", "size", "latency", f"× {against}\nfloat32", f"× {against}\nsame prec."):
+    for heading in (
+        *figures.metrics(_metrics(summary)),
+        "size",
+        "latency",
+        f"× {against}\nfloat32",
+        f"× {against}\nsame prec.",
+    ):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in summary.rows:
         style = "bold" if row.kind == "artifact" else ""
@@ -35,13 +41,18 @@ def _cells(row: Row) -> tuple[str, ...]:
             figures.times(latency.times_faster_fp32[0]),
             figures.times(same[0]) if same else figures.MISSING,
         )
-    accuracy = (figures.percent_points(row.em), figures.percent_points(row.f1))
+    accuracy = map(figures.percent_points, row.scores.values())
     return (row.label, *accuracy, figures.megabytes(row.size_bytes), *timed)
+
+
+def _metrics(summary: RunSummary) -> tuple[str, ...]:
+    return tuple(summary.rows[0].scores) if summary.rows else ()
 
 
 def _caption(summary: RunSummary) -> Text:
     counts = "/".join(dict.fromkeys(f"{row.questions:,}" for row in summary.rows))
-    lines = [f"EM and F1 on {summary.eval_source} ({counts} questions)."]
+    measured = figures.joined(figures.metrics(_metrics(summary)))
+    lines = [f"{measured} on {summary.eval_source} ({counts} {summary.asked})."]
     timed = list(dict.fromkeys(figures.conditions(row.latency) for row in summary.rows if row.latency))
     if timed:
         lines.append(

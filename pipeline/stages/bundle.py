@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporters.base import INPUTS, OUTPUTS, Exporter
+from exporters.base import INPUTS, PER_TOKEN, Exporter
 from pipeline import bundles, golden
 from pipeline.models import checkpoint
-from pipeline.recipe import Checkpoint, Data, Task
+from pipeline.recipe import AnyTask, Checkpoint, Classification, Data, Task
 from pipeline.report import card
 from pipeline.stages.export import program_of
-from pipeline.tasks.dataset import QuestionSet
+from pipeline.tasks.dataset import ExampleSet
+from pipeline.tasks.methods import methods_of
 from pipeline.types import Artifact, Progress
 
 FOLDER = "bundle"
@@ -31,8 +32,8 @@ class MakeBundle:
     quantized: Artifact
     verified: Artifact
     exporter: Exporter
-    golden: QuestionSet
-    task: Task
+    golden: ExampleSet[Any]
+    task: AnyTask
     golden_cases: int
     data: Data
     teacher: Checkpoint
@@ -71,11 +72,11 @@ class MakeBundle:
         tokenizer = checkpoint.load_tokenizer(self.quantized.path)
         checkpoint.save_tokenizer(tokenizer, folder)
         runner = self.exporter.runner(program)
-        questions = self.golden.spread(self.golden_cases)
+        examples, methods = self.golden.spread(self.golden_cases), methods_of(self.task)
         progress.update(0, 1, "recording golden cases")
         recorded = {
             "min_sqnr_db": golden.MIN_SQNR_DB,
-            "cases": golden.cases(questions, runner, tokenizer, self.task),
+            "cases": golden.cases(examples, runner, tokenizer, methods),
         }
         (folder / bundles.GOLDEN).write_text(
             json.dumps(recorded, ensure_ascii=False, separators=(",", ":")), encoding="utf-8"
@@ -85,22 +86,31 @@ class MakeBundle:
         bundles.write_manifest(
             folder,
             {
+                "task": methods.kind,
                 "name": self.model_name,
                 "target": self.exporter.target,
                 "program": program.name,
                 "windows": self.task.model_dump(mode="json"),
                 "inputs": [{"name": name, "dtype": "int32", "shape": [1, "seq"]} for name in INPUTS],
-                "outputs": [{"name": name, "dtype": "float32", "shape": [1, "seq"]} for name in OUTPUTS],
+                "outputs": [
+                    {"name": name, "dtype": "float32", "shape": [1, *self._extent(name)]}
+                    for name in methods.outputs
+                ],
                 "lengths": bundles.lengths_field(runner.lengths),
                 "metrics": dict(self.verified.metrics),
                 "made_from": dict(self.parents()),
             },
         )
         progress.update(1, 1)
-        return {"program_bytes": float(size), "golden_cases": float(len(questions))}
+        return {"program_bytes": float(size), "golden_cases": float(len(examples))}
+
+    def _extent(self, output: str) -> list[str | int]:
+        """An output's shape without the batch: as long as the window, or as wide as there are labels."""
+        return ["seq"] if output in PER_TOKEN else [methods_of(self.task).labels]
 
     def _card(self, program: str, size_bytes: int, note: str) -> str:
-        metrics = self.verified.metrics
+        metrics, methods = self.verified.metrics, methods_of(self.task)
+        words = methods.words
         return card.render(
             card.Card(
                 name=self.model_name,
@@ -108,14 +118,21 @@ class MakeBundle:
                 program=program,
                 size_bytes=size_bytes,
                 max_length=self.task.max_length,
-                stride=self.task.stride,
                 eval_source=self.data.eval.source,
                 questions=int(metrics["questions"]),
-                em=metrics["em"],
-                f1=metrics["f1"],
-                student_f1=metrics["student_f1"],
+                scores={name: metrics[name] for name in methods.metrics},
+                primary=methods.primary,
+                student_score=metrics[f"student_{methods.primary}"],
                 sqnr_db=metrics["sqnr_db"],
-                span_agreement=metrics["span_agreement"],
+                agreement=metrics[methods.agreement],
+                kind=methods.kind,
+                title=words.title,
+                does=words.does,
+                asked=words.examples,
+                same=words.same,
+                input_ids=words.input_ids,
+                stride=self.task.stride if isinstance(self.task, Task) else None,
+                labels=self.task.labels if isinstance(self.task, Classification) else (),
                 note=note,
                 base_model=_hub_id(self.teacher.source),
                 dataset=_hub_id(self.data.train.source),

@@ -1,4 +1,4 @@
-"""distil: a teacher → a student of some of its layers, taught by the teacher's own answers."""
+"""distil: a teacher → a student of some of its layers, taught by the teacher's own outputs."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline import losses, targets
 from pipeline.models import checkpoint, inherit, student
-from pipeline.models.student import Head, StudentModel
+from pipeline.models.student import StudentModel
 from pipeline.models.teacher import run_teacher, set_dropout
 from pipeline.numerics import round_to_storage
+from pipeline.recipe import AnyTask, Launch, StudentShape
 from pipeline.recipe import Distil as Settings
-from pipeline.recipe import Launch, StudentShape, Task
 from pipeline.schedule import Schedule
-from pipeline.targets import Extent, Outputs, Source, Stored
-from pipeline.tasks.dataset import QuestionSet, Windows
+from pipeline.targets import Outputs, Source, Stored
+from pipeline.tasks.base import Extent
+from pipeline.tasks.dataset import ExampleSet, Windows
+from pipeline.tasks.methods import methods_of
 from pipeline.training import Batch, Feed, train
 from pipeline.types import Artifact, Progress, RecipeError
-
-HEAD: Head = "question-answering"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distil:
-    """Trains the student on soft targets, hard labels and the teacher's last hidden states."""
+    """Trains the student on soft targets, the gold, and the teacher's last hidden states."""
 
     teacher: Artifact
-    questions: QuestionSet
-    task: Task
+    questions: ExampleSet[Any]
+    task: AnyTask
     shape: StudentShape
     options: Settings
     seed: int
@@ -47,8 +47,7 @@ class Distil:
         return {
             "training": self.options.model_dump(mode="json"),
             "student": None if self.general else inherit.settings(self.shape),
-            "max_length": self.task.max_length,
-            "stride": self.task.stride,
+            **methods_of(self.task).shaping(),
         }
 
     def parents(self) -> Mapping[str, str]:
@@ -63,7 +62,7 @@ class Distil:
         return ("torch", "transformers")
 
     def run(self, out: Path, work: Path, progress: Progress) -> Mapping[str, float]:
-        teacher = checkpoint.load_model(self.teacher.path)
+        teacher = checkpoint.load_model(self.teacher.path, methods_of(self.task).head)
         tokenizer = checkpoint.load_tokenizer(self.teacher.path)
         model = self.initial(teacher, tokenizer)
         feed = self.questions.feed(tokenizer, self.task, self.options, self.seed, progress)
@@ -90,20 +89,22 @@ class Distil:
     def initial(self, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> StudentModel:
         """The student before training: a general one, the shape's, or a checkpoint of the same vocabulary."""
         torch.manual_seed(self.seed)
+        methods = methods_of(self.task)
+        head, labels = methods.head, methods.labels
         if self.general is not None:
-            return inherit.with_head(student.load(self.general.path), HEAD, task_teacher=teacher)
+            return inherit.with_head(student.load(self.general.path), head, labels, task_teacher=teacher)
         if self.shape.source is None:
-            return inherit.shaped(teacher, self.shape, HEAD)
+            return inherit.shaped(teacher, self.shape, head, labels)
         folder = checkpoint.resolve(self.shape)
         if checkpoint.load_tokenizer(folder).get_vocab() != tokenizer.get_vocab():
             raise RecipeError(
                 f"student {self.shape.source} and the teacher have different vocabularies; "
                 "soft targets need the same tokens"
             )
-        return inherit.from_teacher(checkpoint.load_model(folder))
+        return inherit.from_teacher(checkpoint.load_model(folder, head), head=head, labels=labels)
 
     def _outputs(self, teacher: PreTrainedModel, model: StudentModel) -> Source:
-        """The teacher's start and end logits, and its last states where the cosine loss wants them."""
+        """The teacher's logits, and its last states where the cosine loss wants them."""
         options = self.options
         dimensions = inherit.teacher_dimensions(model, teacher) if options.cosine else None
         teacher.eval().requires_grad_(False).to(getattr(torch, options.precision))
@@ -111,8 +112,8 @@ class Distil:
         def outputs(batch: Batch) -> Outputs:
             torch.nn.Module.to(teacher, batch["attention_mask"].device)
             with torch.no_grad():
-                start, end, states = run_teacher(teacher, batch, hidden=bool(options.cosine))
-            return (start, end) if states is None else (start, end, states[..., dimensions])
+                logits, states = run_teacher(teacher, batch, hidden=bool(options.cosine))
+            return logits if states is None else (*logits, states[..., dimensions])
 
         return outputs
 
@@ -123,7 +124,9 @@ class Distil:
         source, options = self._outputs(teacher, model), self.options
 
         def stored() -> Stored:
-            extents: list[Extent] = ["tokens"] * (3 if options.cosine else 2)
+            extents: list[Extent] = list(methods_of(self.task).extents)
+            if options.cosine:
+                extents.append("tokens")
             assert isinstance(feed.examples, Windows)
             lengths = [len(window.ids) for window in feed.examples.windows]
             order = Schedule(lengths, options.tokens_per_batch, 1.0, self.seed).batches
@@ -133,22 +136,20 @@ class Distil:
 
     def _loss(self, teacher: PreTrainedModel, model: StudentModel, taught: Source | None = None) -> Any:
         """`taught` gives the teacher's outputs where they are not computed anew."""
-        options = self.options
+        options, methods = self.options, methods_of(self.task)
         taught = taught or self._outputs(teacher, model)
 
         def loss(trained: torch.nn.Module, batch: Batch) -> torch.Tensor:
             mask = batch["attention_mask"]
-            start, end, *wanted = taught(batch)
+            wanted = taught(batch)
             *logits, states = trained(batch["input_ids"], mask, with_states=True)
-            golds = batch["start_positions"], batch["end_positions"]
             total = torch.zeros((), device=mask.device)
             if options.cosine:
-                total = options.cosine * losses.cosine(states, wanted[0], mask)
-            for given, target, gold in zip(logits, (start, end), golds, strict=True):
-                total = total + 0.5 * (
-                    options.soft * losses.soft(given, target, mask, options.temperature)
-                    + options.hard * losses.hard(given, gold, mask)
-                )
+                total = options.cosine * losses.cosine(states, wanted[-1], mask)
+            soft = methods.soft(tuple(logits), wanted[: len(logits)], batch, options.temperature)
+            hard = methods.hard(tuple(logits), batch)
+            for of_teacher, of_gold in zip(soft, hard, strict=True):
+                total = total + (options.soft * of_teacher + options.hard * of_gold) / len(logits)
             return total
 
         return loss

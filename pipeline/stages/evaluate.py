@@ -1,4 +1,4 @@
-"""evaluate: a torch model's answers to a question set, and their EM and F1."""
+"""evaluate: a torch model's answers to held-out examples, and the task's metrics."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.models import answerer
-from pipeline.recipe import Task
-from pipeline.tasks import question_answering, squad
-from pipeline.tasks.dataset import QuestionSet
+from pipeline.recipe import AnyTask
+from pipeline.tasks.base import answer_all
+from pipeline.tasks.dataset import ExampleSet
+from pipeline.tasks.methods import methods_of
 from pipeline.types import Artifact, Progress
 
 PREDICTIONS = "predictions.json"
@@ -19,11 +20,11 @@ PREDICTIONS = "predictions.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Held-out accuracy of a teacher or student; predictions are kept in the official layout."""
+    """Held-out accuracy of a teacher or student; predictions are kept by example id (the official layout)."""
 
     model: Artifact
-    questions: QuestionSet
-    task: Task
+    questions: ExampleSet[Any]
+    task: AnyTask
 
     name = "evaluate"
     version = 1
@@ -39,13 +40,13 @@ class Evaluate:
 
     def run(self, out: Path, work: Path, progress: Progress) -> Mapping[str, float]:
         model, tokenizer = answerer.load_checkpoint(self.model.path)
-        questions = self.questions.questions
-        predictions = question_answering.answer_all(
-            questions,
+        methods, examples = methods_of(self.task), self.questions.examples
+        predictions = answer_all(
+            methods,
+            examples,
             model,
             tokenizer,
-            self.task,
-            step=lambda done: progress.update(done, len(questions), "answering"),
+            step=lambda done: progress.update(done, len(examples), "answering"),
         )
         (out / PREDICTIONS).write_text(json.dumps(predictions, ensure_ascii=False, indent=1), encoding="utf-8")
-        return {**squad.score(questions, predictions), "questions": float(len(questions))}
+        return {**methods.score(examples, predictions), "questions": float(len(examples))}

@@ -10,7 +10,8 @@ from typing import Any
 
 from exporters.base import Exporter
 from pipeline.models import compressed
-from pipeline.recipe import Task
+from pipeline.recipe import AnyTask
+from pipeline.tasks.methods import methods_of
 from pipeline.types import Artifact, Progress
 
 
@@ -22,7 +23,7 @@ class Export:
     exporter: Exporter
     model_name: str
     precision: str
-    task: Task
+    task: AnyTask
 
     name = "export"
     version = 1
@@ -42,18 +43,21 @@ class Export:
 
     def file_name(self) -> str:
         """{model}_{task}_seq{N}_{precision}_{backend} and the target's suffix."""
-        parts = (self.model_name, "qa", f"seq{self.task.max_length}", self.precision, self.exporter.target)
+        code, length = methods_of(self.task).words.code, self.task.max_length
+        parts = (self.model_name, code, f"seq{length}", self.precision, self.exporter.target)
         return "_".join(parts) + self.exporter.suffix
 
     def run(self, out: Path, work: Path, progress: Progress) -> Mapping[str, float]:
+        methods = methods_of(self.task)
         metadata = {
-            "description": "Answers a question with a span of a passage (extractive question answering)",
+            "description": methods.words.does,
             "licence": "Apache-2.0",
-            "task": "question-answering",
+            "task": methods.kind,
             "max_length": str(self.task.max_length),
             "student_sha256": self.quantized.sha256,
         }
         student = compressed.load(self.quantized.path, self.model_name, self.task.max_length, metadata)
+        assert student.outputs == methods.outputs
         progress.update(0, 1, f"lowering to {self.exporter.target}")
         began = time.monotonic()
         lowered = self.exporter.lower(student, work)

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline import losses
 from pipeline.models import checkpoint, student
 from pipeline.models.student import Layer, LayerShape, StudentModel
+from pipeline.recipe import AnyTask
 from pipeline.recipe import Prune as Settings
-from pipeline.recipe import Task
-from pipeline.tasks.dataset import QuestionSet, collate
+from pipeline.tasks.base import Methods
+from pipeline.tasks.dataset import ExampleSet
+from pipeline.tasks.methods import methods_of
 from pipeline.types import Artifact, Progress
 
 NEURON_STEP = 16
@@ -25,11 +26,11 @@ NEURON_STEP = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Prune:
-    """Structured pruning by magnitude (weights alone) or by Taylor importance on calibration questions."""
+    """Structured pruning by magnitude (weights alone) or by Taylor importance on calibration examples."""
 
     distilled: Artifact
-    questions: QuestionSet
-    task: Task
+    questions: ExampleSet[Any]
+    task: AnyTask
     options: Settings
 
     name = "prune"
@@ -38,7 +39,7 @@ class Prune:
     def settings(self) -> Mapping[str, Any]:
         shown = self.options.model_dump(mode="json")
         if self.options.importance == "taylor":
-            shown["windows"] = [self.task.max_length, self.task.stride]
+            shown["windows"] = list(methods_of(self.task).shaping().values())
         return shown
 
     def parents(self) -> Mapping[str, str]:
@@ -56,7 +57,8 @@ class Prune:
         before = sum(p.numel() for p in model.parameters())
         if self.options.importance == "taylor":
             windows = self.questions.windows(tokenizer, self.task, progress)
-            heads, neurons = taylor_importance(model, [collate([w]) for w in windows], progress)
+            batches = [self.questions.collate([window]) for window in windows]
+            heads, neurons = taylor_importance(model, batches, methods_of(self.task), progress)
         else:
             heads, neurons = magnitude_importance(model)
         smaller = cut(model, heads, neurons, self.options.keep_heads, self.options.keep_neurons)
@@ -86,9 +88,9 @@ def magnitude_importance(model: StudentModel) -> tuple[Importance, Importance]:
 
 
 def taylor_importance(
-    model: StudentModel, batches: list[dict[str, torch.Tensor]], progress: Progress
+    model: StudentModel, batches: list[dict[str, torch.Tensor]], methods: Methods, progress: Progress
 ) -> tuple[Importance, Importance]:
-    """|∂loss/∂gate| with a gate of one on every head and neuron, summed over questions.
+    """|∂loss/∂gate| with a gate of one on every head and neuron, summed over batches; a head's losses add up.
 
     Michel et al. 2019 (equation 2) for heads, Molchanov et al. 2017 for neurons.
     """
@@ -97,10 +99,8 @@ def taylor_importance(
     neurons = [torch.zeros(layer.feed_forward.outer.in_features) for layer in layers]
     for done, batch in enumerate(batches, start=1):
         with _gates(layers) as (head_gates, neuron_gates):
-            mask = batch["attention_mask"]
-            start, end = model(batch["input_ids"], mask)
-            loss = losses.hard(start, batch["start_positions"], mask)
-            (loss + losses.hard(end, batch["end_positions"], mask)).backward()
+            outputs = model(batch["input_ids"], batch["attention_mask"])
+            torch.stack(methods.hard(outputs, batch)).sum().backward()
             for totals, gates in ((heads, head_gates), (neurons, neuron_gates)):
                 for total, gate in zip(totals, gates, strict=True):
                     assert gate.grad is not None

@@ -1,6 +1,6 @@
-"""verify: a target's program against the torch student it was made from, on real questions.
+"""verify: a target's program against the torch student it was made from, on real examples.
 
-Measured here, judged by `judge`: raw logits in float64, then EM and F1 of the program itself.
+Measured here, judged by `judge`: raw logits in float64, then the task's metrics of the program itself.
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ from pipeline.models import checkpoint, compressed
 from pipeline.models.answerer import TorchStudent
 from pipeline.models.student import StudentModel, first_layers
 from pipeline.numerics import sqnr_db
-from pipeline.recipe import Task
+from pipeline.recipe import AnyTask
 from pipeline.recipe import Verify as Tolerance
 from pipeline.report.summary import Check, Verdict
 from pipeline.stages.export import program_of
-from pipeline.tasks import question_answering, squad
-from pipeline.tasks.dataset import QuestionSet
-from pipeline.tasks.question_answering import Window
-from pipeline.tasks.squad import Question
+from pipeline.tasks.base import Logits, Methods, run_window
+from pipeline.tasks.dataset import ExampleSet
+from pipeline.tasks.methods import methods_of
 from pipeline.types import Answerer, Artifact, Progress, Quantization, Student
 
 RESULT = "verification.json"
 EXACT_DB = 200.0
 """Stands for "the same to the bit", which JSON has no number for."""
 PROBES = 4
-"""Questions on which the layer that goes wrong is looked for."""
+"""Examples on which the layer that goes wrong is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +42,12 @@ class Verify:
     exported: Artifact
     quantized: Artifact
     exporter: Exporter
-    questions: QuestionSet
-    task: Task
+    questions: ExampleSet[Any]
+    task: AnyTask
     tolerance: Tolerance
 
     name = "verify"
-    version = 1
+    version = 2
 
     def settings(self) -> Mapping[str, Any]:
         return {
@@ -73,14 +72,14 @@ class Verify:
         tokenizer = checkpoint.load_tokenizer(self.quantized.path)
         runner = self.exporter.runner(program_of(self.exported))
         limit = self.tolerance.emulated_questions if runner.emulated else self.tolerance.questions
-        questions = self.questions.questions[:limit]
+        examples, methods = self.questions.examples[:limit], methods_of(self.task)
         comparison = compare(
-            questions,
+            methods,
+            examples,
             TorchStudent(student.module),
             runner,
-            lambda question: question_answering.windows(question, tokenizer, self.task),
-            self.task,
-            lambda done: progress.update(done, len(questions), f"asking {self.exporter.target}"),
+            lambda example: methods.windows(example, tokenizer),
+            lambda done: progress.update(done, len(examples), f"asking {self.exporter.target}"),
         )
         (out / RESULT).write_text(
             json.dumps(
@@ -88,6 +87,8 @@ class Verify:
                     "target": self.exporter.target,
                     "emulated": runner.emulated,
                     "note": runner.note,
+                    "primary": methods.primary,
+                    "agreement": methods.agreement,
                     "metrics": comparison.metrics,
                     "predictions": comparison.predictions,
                 },
@@ -101,86 +102,80 @@ class Verify:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Metrics over all windows and questions, and the program's own answers."""
+    """Metrics over all windows and examples, and the program's own answers."""
 
     metrics: dict[str, float]
-    predictions: dict[str, str]
+    predictions: dict[str, str | float]
 
 
 def compare(
-    questions: Sequence[Question],
+    methods: Methods,
+    examples: Sequence[Any],
     reference: Answerer,
     program: Answerer,
-    windows_of: Callable[[Question], list[Window]],
-    task: Task,
+    windows_of: Callable[[Any], list[Any]],
     step: Callable[[int], None],
 ) -> Comparison:
     """Both models on the same windows.
 
-    max_error, mean_error: |difference| of logits; sqnr_db over all logits; span_agreement: share of
-    questions whose best span is the same characters; em, f1: of the program; f1_drop: student − program.
+    max_error, mean_error: |difference| of logits; sqnr_db over all logits; the task's agreement: share of
+    examples with the same answer (the same characters, label, or value within its tolerance); the task's
+    metrics, of the program and with student_ of the student; drop of the first: student − program.
     """
-    may_be_empty = any(not question.answers for question in questions)
+    decode = methods.decoder(examples)
     wanted: list[np.ndarray] = []
     got: list[np.ndarray] = []
-    answers: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    answers: tuple[dict[str, str | float], dict[str, str | float]] = ({}, {})
     same = 0
-    for done, question in enumerate(questions, start=1):
-        parts = windows_of(question)
-        spans = []
+    for done, example in enumerate(examples, start=1):
+        parts = windows_of(example)
+        found = []
         for model, collected, given in ((reference, wanted, answers[0]), (program, got, answers[1])):
-            logits = [question_answering.run_window(model, part) for part in parts]
-            collected.extend(np.concatenate(pair) for pair in logits)
-            best = question_answering.decode(
-                question.passage, parts, [_finite(pair) for pair in logits], task, may_be_empty=may_be_empty
-            )[0]
-            given[question.id] = best.text
-            spans.append((best.start, best.end))
-        same += spans[0] == spans[1]
+            logits = [run_window(model, part) for part in parts]
+            collected.extend(np.concatenate(outputs) for outputs in logits)
+            found.append(decode(example, parts, [_finite(outputs) for outputs in logits]))
+            given[example.id] = methods.written(found[-1])
+        same += methods.agree(found[0], found[1])
         step(done)
     reference_logits, program_logits = np.concatenate(wanted), np.concatenate(got)
     errors = np.abs(reference_logits.astype(np.float64) - program_logits.astype(np.float64))
-    expected = squad.score(questions, answers[0])
-    scored = squad.score(questions, answers[1])
+    expected, scored = (methods.score(examples, given) for given in answers)
     return Comparison(
         {
-            "questions": float(len(questions)),
+            "questions": float(len(examples)),
             "windows": float(len(wanted)),
             "sqnr_db": min(sqnr_db(reference_logits, program_logits), EXACT_DB),
             "max_error": float(errors.max()),
             "mean_error": float(errors.mean()),
-            "span_agreement": same / len(questions),
+            methods.agreement: same / len(examples),
             **scored,
-            "student_em": expected["em"],
-            "student_f1": expected["f1"],
-            "f1_drop": expected["f1"] - scored["f1"],
+            **{f"student_{name}": value for name, value in expected.items()},
+            f"{methods.primary}_drop": expected[methods.primary] - scored[methods.primary],
         },
         answers[1],
     )
 
 
-def _finite(logits: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _finite(logits: Logits) -> Logits:
     """Logits that decode to something even where a broken program gives NaN; the verdict sees the NaN."""
-    start, end = (np.nan_to_num(part, nan=-1e4, posinf=1e4, neginf=-1e4) for part in logits)
-    return start, end
+    return tuple(np.nan_to_num(part, nan=-1e4, posinf=1e4, neginf=-1e4) for part in logits)
 
 
 def judge(verified: Artifact, tolerance: Tolerance) -> Verdict:
     """Holds a verification against a tolerance."""
     record = json.loads((verified.path / RESULT).read_text(encoding="utf-8"))
     metrics = record["metrics"]
+    limits = (
+        ("sqnr_db", "≥", tolerance.min_sqnr_db),
+        (record["agreement"], "≥", tolerance.min_span_agreement),
+        (f"{record['primary']}_drop", "≤", tolerance.max_f1_drop),
+    )
     return Verdict(
         target=record["target"],
         questions=int(metrics["questions"]),
-        checks=(
-            Check(name="sqnr_db", value=metrics["sqnr_db"], relation="≥", limit=tolerance.min_sqnr_db),
-            Check(
-                name="span_agreement",
-                value=metrics["span_agreement"],
-                relation="≥",
-                limit=tolerance.min_span_agreement,
-            ),
-            Check(name="f1_drop", value=metrics["f1_drop"], relation="≤", limit=tolerance.max_f1_drop),
+        checks=tuple(
+            Check(name=name, value=metrics[name], relation=relation, limit=limit)
+            for name, relation, limit in limits
         ),
         note=record["note"],
     )
@@ -195,13 +190,13 @@ def first_bad_layer(stage: Verify, progress: Progress) -> str:
     student = compressed.load(stage.quantized.path, "student", stage.task.max_length, {})
     tokenizer = checkpoint.load_tokenizer(stage.quantized.path)
     exporter, min_sqnr_db = stage.exporter, stage.tolerance.min_sqnr_db
+    methods = methods_of(stage.task)
     windows = [
-        window
-        for question in stage.questions.spread(PROBES)
-        for window in question_answering.windows(question, tokenizer, stage.task)
+        window for example in stage.questions.spread(PROBES) for window in methods.windows(example, tokenizer)
     ]
     assert isinstance(student.module, StudentModel)
-    names = ["embeddings or qa_outputs", *(f"layers.{i}" for i in range(len(student.module.layers)))]
+    head = "qa_outputs" if hasattr(student.module, "qa_outputs") else "classifier"
+    names = [f"embeddings or {head}", *(f"layers.{i}" for i in range(len(student.module.layers)))]
     for depth, name in enumerate(names):
         progress.update(depth, len(names), f"looking for the layer that goes wrong: {name}")
         module = first_layers(student.module, depth)
@@ -212,13 +207,14 @@ def first_bad_layer(stage: Verify, progress: Progress) -> str:
             module=module,
             quantization=Quantization(tensors=plans),
             max_length=student.max_length,
+            outputs=student.outputs,
         )
         with TemporaryDirectory() as scratch:
             runner = exporter.runner(exporter.lower(cut, Path(scratch)).path)
             pairs = [
                 (
-                    np.concatenate(question_answering.run_window(TorchStudent(module), window)),
-                    np.concatenate(question_answering.run_window(runner, window)),
+                    np.concatenate(run_window(TorchStudent(module), window)),
+                    np.concatenate(run_window(runner, window)),
                 )
                 for window in windows
             ]

@@ -5,13 +5,14 @@ Shapes: a window holds seq ≤ max_length tokens, [CLS] question [SEP] passage p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.recipe import Task
+from pipeline.tasks.base import run_window
 from pipeline.tasks.squad import Question
 from pipeline.types import Answerer, DataError, PipelineError
 
@@ -177,29 +178,5 @@ def answer(
 ) -> list[Span]:
     """The n best answers of `model` to one question."""
     parts = windows(question, tokenizer, task)
-    logits = [run_window(model, part) for part in parts]
+    logits = [(start, end) for start, end in (run_window(model, part) for part in parts)]
     return decode(question.passage, parts, logits, task, may_be_empty=may_be_empty)
-
-
-def run_window(model: Answerer, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """Start and end logits of one window, (seq,) each."""
-    ids = window.ids[None]
-    start, end = model(ids, np.ones_like(ids))
-    return start[0], end[0]
-
-
-def answer_all(
-    questions: Sequence[Question],
-    model: Answerer,
-    tokenizer: PreTrainedTokenizerBase,
-    task: Task,
-    step: Callable[[int], None] = lambda done: None,
-) -> dict[str, str]:
-    """{question id: best answer}, the official predictions layout. Calls `step` after each question."""
-    may_be_empty = any(not q.answers for q in questions)
-    predictions = {}
-    for done, question in enumerate(questions, start=1):
-        spans = answer(question, model, tokenizer, task, may_be_empty=may_be_empty)
-        predictions[question.id] = spans[0].text
-        step(done)
-    return predictions

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from exporters.base import quiet
+from exporters.base import PER_TOKEN, quiet
 from exporters.coreml import EXPORTER, CoreMLRunner
 from pipeline import numerics
 from pipeline.models.student import AnsweringStudent, LayerShape, StudentConfig
@@ -273,7 +273,7 @@ def test_the_runner_takes_core_mls_own_prediction() -> None:
         asked.append(feeds)
         return {"start_logits": feeds["input_ids"] + 0.5, "end_logits": feeds["attention_mask"] * 2.0}
 
-    runner = CoreMLRunner(lengths=(4, 8), emulated=False, note="", predict=predict)
+    runner = CoreMLRunner(lengths=(4, 8), outputs=PER_TOKEN, emulated=False, note="", predict=predict)
     ids, mask = np.arange(6, dtype=np.int64)[None], np.ones((1, 6), np.int64)
     start, end = runner(ids, mask)
     assert asked[0]["input_ids"].dtype == np.int32

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exporters.base import INPUTS, OUTPUTS, Lowered
+from exporters.base import INPUTS, PER_TOKEN, Lowered
 from pipeline import numerics
 from pipeline.types import Student
 from tests.exporters.conftest import MAX_LENGTH
@@ -44,7 +44,7 @@ def test_the_signature_has_the_students_names(open_program: Callable[[bool], Any
     runner = open_program(False).get_signature_runner()
     inputs, outputs = runner.get_input_details(), runner.get_output_details()
     assert set(inputs) == set(INPUTS)
-    assert set(outputs) == set(OUTPUTS)
+    assert set(outputs) == set(PER_TOKEN)
     for details, dtype in ((inputs, np.int32), (outputs, np.float32)):
         for tensor in details.values():
             assert tuple(tensor["shape"]) == (1, MAX_LENGTH)

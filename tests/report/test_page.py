@@ -74,7 +74,7 @@ def test_nothing_is_loaded_from_anywhere(summary: RunSummary, tmp_path: Path) ->
 def test_the_figures_are_those_of_the_record(summary: RunSummary, tmp_path: Path) -> None:
     text = read(summary, tmp_path).text
     for row in summary.rows:
-        cells = f"{row.em:.1f} {row.f1:.1f} {row.questions} {row.size_bytes / 1e6:.1f} MB"
+        cells = f"{row.scores['em']:.1f} {row.scores['f1']:.1f} {row.questions} {row.size_bytes / 1e6:.1f} MB"
         assert f"{row.label} " in text
         assert cells in text
     assert "39.6 ms in tflite 27.4× 26.8–28.1 96 % less time 0.80× 0.70–0.90 25 % more time" in text
@@ -198,7 +198,9 @@ def test_an_almost_empty_run_still_has_a_page(summary: RunSummary, tmp_path: Pat
 
 @pytest.mark.parametrize("size_bytes", [1, 430_000, 18_400_000, 2_000_000_000])
 def test_marks_stay_inside_the_figure(summary: RunSummary, tmp_path: Path, size_bytes: int) -> None:
-    rows = tuple(dataclasses.replace(row, size_bytes=size_bytes, f1=3.2) for row in summary.rows)
+    rows = tuple(
+        dataclasses.replace(row, size_bytes=size_bytes, scores={"em": 3.0, "f1": 3.2}) for row in summary.rows
+    )
     width = 0.0
     for tag, attributes in read(dataclasses.replace(summary, rows=rows), tmp_path).tags:
         if tag == "svg":

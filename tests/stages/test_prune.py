@@ -16,6 +16,7 @@ from pipeline.recipe import Questions, Task
 from pipeline.stages import prune
 from pipeline.stages.prune import Prune
 from pipeline.tasks.dataset import QuestionSet
+from pipeline.tasks.methods import QuestionAnswering
 from pipeline.types import Artifact, Silent
 from tests.stages.conftest import Chain, random_student
 
@@ -174,7 +175,7 @@ def slope(model: StudentModel, batch: dict[str, torch.Tensor], weight: torch.Ten
 
 def test_taylor_importance_is_the_size_of_the_losss_slope(model: StudentModel) -> None:
     batches = [window(1), window(2)]
-    heads, neurons = prune.taylor_importance(model, batches, Silent())
+    heads, neurons = prune.taylor_importance(model, batches, QuestionAnswering(Task()), Silent())
     exact = copy.deepcopy(model).double()
     for index, shape in enumerate(SHAPES):
         output = layer(exact, index).attention.output.weight

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from pipeline.models import checkpoint, student
 from pipeline.models.answerer import TorchStudent
-from pipeline.recipe import Recipe
+from pipeline.recipe import Recipe, Task
 from pipeline.recipe import Verify as Tolerance
 from pipeline.run import make_all
 from pipeline.runs import Run
@@ -71,6 +71,7 @@ def test_figures_are_those_of_an_independent_statement(chain: Chain, tmp_path: P
     """With swapped outputs, so that no figure is near a value that a mistake could give as well."""
     made, verified = verification(chain, SWAPPED, tmp_path)
     task, folder = chain.recipe.task, chain.made["quantize"].path
+    assert isinstance(task, Task)
     reference = TorchStudent(student.load(folder))
     program = made.exporter.runner(program_of(made.exported))
     tokenizer = checkpoint.load_tokenizer(folder)
@@ -119,7 +120,13 @@ def test_a_faithful_program_passes_all_checks(chain: Chain, tmp_path: Path) -> N
 def judged(folder: Path, **changed: float) -> list[str]:
     """Names of the checks that fail with these metrics, at tolerances of 20 dB, 90 % and 2 points."""
     metrics = {"questions": 9.0, "sqnr_db": 20.0, "span_agreement": 0.9, "f1_drop": 2.0, **changed}
-    record = {"target": "fake", "note": "", "metrics": metrics}
+    record = {
+        "target": "fake",
+        "note": "",
+        "primary": "f1",
+        "agreement": "span_agreement",
+        "metrics": metrics,
+    }
     (folder / RESULT).write_text(json.dumps(record))
     found = Artifact(kind="verify", path=folder, key="v", sha256="v", parents=(), metrics=metrics)
     verdict = judge(found, Tolerance(min_sqnr_db=20.0, min_span_agreement=0.9, max_f1_drop=2.0))

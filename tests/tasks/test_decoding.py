@@ -12,6 +12,8 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.recipe import Task
 from pipeline.tasks import question_answering, squad
+from pipeline.tasks.base import answer_all
+from pipeline.tasks.methods import QuestionAnswering
 from pipeline.tasks.question_answering import Window
 from pipeline.tasks.squad import Question
 from pipeline.types import PipelineError
@@ -179,7 +181,7 @@ def test_answers_of_a_whole_file(question_file: Path, tokenizer: PreTrainedToken
     model = Pointer(tokenizer.get_vocab()["river"])
     steps: list[int] = []
     task = Task(max_length=40, stride=8)
-    found = question_answering.answer_all(questions, model, tokenizer, task, steps.append)
+    found = answer_all(QuestionAnswering(task), questions, model, tokenizer, steps.append)
     assert found == {"q00": "river", "q01": "river", "q02": "river"}
     assert steps == [1, 2, 3]
     for ids, mask in model.asked:
@@ -189,5 +191,5 @@ def test_answers_of_a_whole_file(question_file: Path, tokenizer: PreTrainedToken
         assert mask.all()
 
     unanswerable = Question("q9", "Who was it?", "The tower was built by the keepers.", ())
-    both = question_answering.answer_all([*questions, unanswerable], model, tokenizer, task)
+    both = answer_all(QuestionAnswering(task), [*questions, unanswerable], model, tokenizer)
     assert both == {"q00": "river", "q01": "river", "q02": "river", "q9": ""}
