@@ -1,12 +1,13 @@
-# make run · make test · make lint · make format · make bench. Each sets up what it needs in .venv.
+# make run · make test · make lint · make format · make bench · make bench-distil. Each sets up what it needs in .venv.
 PYTHON ?= python3.11
 TORCH := 2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: run test lint format bench clean
+.PHONY: run test lint format bench bench-distil clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.coreml
@@ -26,6 +27,9 @@ format: $(VENV)/.all
 
 bench: $(VENV)/.all
 	$(BIN)/python -m pipeline.bench_export
+
+bench-distil: $(VENV)/.coreml
+	$(BIN)/python -m pipeline.bench_distil $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) runs

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from device_bench import machine
+from device_bench import machine, process
 from exporters import base as exporters
 from pipeline import console
 from pipeline import recipe as recipes
@@ -102,34 +100,23 @@ def in_own_process(recipe: str, root: Path, what: str) -> tuple[float, int]:
     A child that fails has said why: its exit code becomes ours.
     """
     flags = ("--recipe", recipe, "--store", str(root), "--one", what)
-    with console.stopwatch() as spent:
-        child = subprocess.Popen([sys.executable, "-m", "pipeline.bench_export", *flags])
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = spent()
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode < 0:
-        raise PipelineError(f"{what}: its process was killed by signal {-child.returncode}; is memory short?")
-    if child.returncode:
-        sys.exit(child.returncode)
-    return wall, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    spent = process.run([sys.executable, "-m", "pipeline.bench_export", *flags])
+    if spent.exit_code < 0:
+        raise PipelineError(f"{what}: its process was killed by signal {-spent.exit_code}; is memory short?")
+    if spent.exit_code:
+        sys.exit(spent.exit_code)
+    return spent.wall_seconds, spent.peak_resident_bytes
 
 
 def make_student(run: Run) -> Artifact:
     """The recipe's quantized student, by the stages of pipeline.run."""
-    from pipeline import stages
-    from pipeline.tasks.dataset import QuestionSet
+    from pipeline import chain, stages
 
-    recipe, task, seed = run.recipe, run.recipe.task, run.recipe.seed
-    train, calibration = QuestionSet(recipe.data.train), QuestionSet(recipe.data.calibration)
-    teacher = run(
-        stages.Teach(encoder=recipe.teacher, questions=train, task=task, options=recipe.teach, seed=seed)
+    recipe, sets = run.recipe, chain.Sets.of(run.recipe)
+    _, distilled = chain.distilled(run, sets)
+    pruned = run(
+        stages.Prune(distilled=distilled, questions=sets.calibration, task=recipe.task, options=recipe.prune)
     )
-    distilled = run(
-        stages.Distil(
-            teacher=teacher, questions=train, task=task, shape=recipe.student, options=recipe.distil, seed=seed
-        )
-    )
-    pruned = run(stages.Prune(distilled=distilled, questions=calibration, task=task, options=recipe.prune))
     return run(stages.Quantize(pruned=pruned, options=recipe.quantize))
 
 

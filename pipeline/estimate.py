@@ -66,8 +66,10 @@ class Calibration:
         missing = [parent.kind for parent in parents.values() if parent.key not in self._stand_ins]
         if missing:
             return Estimate(cost=None, why_not=f"it needs the result of {missing[0]}, which is not here either")
-        stand_ins = {name: self._stand_ins[parent.key] for name, parent in parents.items()}
-        rehearsed: Any = replace(stage, **stand_ins) if stand_ins else stage  # type: ignore[type-var]
+        changes: dict[str, Any] = {name: self._stand_ins[parent.key] for name, parent in parents.items()}
+        if hasattr(stage, "teacher_outputs"):
+            changes["teacher_outputs"] = "recompute"  # else a few steps would wait for a pass over all data
+        rehearsed: Any = replace(stage, **changes)  # type: ignore[type-var]
         out, rehearsal = self.scratch / key / "out", Rehearsal()
         out.mkdir(parents=True)
         try:

@@ -248,6 +248,9 @@ class Launch(Record):
     report_to: Literal["none", "tensorboard", "wandb"] = "none"
     logs: str = "runs/logs"
     """Where TensorBoard's event files go, a folder a stage result."""
+    teacher_outputs: Literal["auto", "recompute", "once"] = "auto"
+    """Whether the teacher answers anew for every batch of task distillation, or once for all epochs; auto
+    measures which is cheaper."""
 
 
 class Recipe(Record):

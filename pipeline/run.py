@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pipeline import console, distributed
+from pipeline import console, distributed, flags
 from pipeline import recipe as recipes
-from pipeline.recipe import Recipe
 from pipeline.types import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def main() -> None:
         for name in recipes.shipped_names():
             screen.print(f"{name:18}{recipes.load(name).description}")
         return
-    recipe = _overridden(recipes.load(given.recipe), given)
+    recipe = flags.overridden(recipes.load(given.recipe), given)
 
     from exporters import base as exporters
     from pipeline.runs import Run
@@ -51,48 +50,13 @@ def main() -> None:
 
 def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
     """The pipeline, stage by stage: this is the page to read."""
-    from pipeline import stages
-    from pipeline.models import checkpoint
-    from pipeline.tasks.corpus import CorpusText
-    from pipeline.tasks.dataset import QuestionSet
+    from pipeline import chain, stages
 
-    recipe, task, seed, launch = run.recipe, run.recipe.task, run.recipe.seed, run.recipe.launch
-    train, held_out = QuestionSet(recipe.data.train), QuestionSet(recipe.data.eval)
-    calibration = QuestionSet(recipe.data.calibration)
-    corpus = CorpusText(recipe.pretrain.corpus) if recipe.pretrain else None
-    if corpus:
-        corpus.identity()
-    for questions in (train, held_out, calibration):
-        questions.identity()  # what is here is read now: a bad file is refused before anything is trained
-    for reference in (recipe.teacher, recipe.student):
-        checkpoint.check(reference, task.max_length)
+    recipe, task = run.recipe, run.recipe.task
+    sets = chain.checked(recipe)
+    held_out, calibration = sets.held_out, sets.calibration
 
-    teach = stages.Teach(
-        encoder=recipe.teacher, questions=train, task=task, options=recipe.teach, seed=seed, launch=launch
-    )
-    teacher = run(teach)
-    general = None
-    if recipe.pretrain and corpus:
-        pretrain = stages.Pretrain(
-            encoder=recipe.teacher,
-            corpus=corpus,
-            shape=recipe.student,
-            options=recipe.pretrain,
-            seed=seed,
-            launch=launch,
-        )
-        general = run(pretrain)
-    distil = stages.Distil(
-        teacher=teacher,
-        questions=train,
-        task=task,
-        shape=recipe.student,
-        options=recipe.distil,
-        seed=seed,
-        launch=launch,
-        general=general,
-    )
-    distilled = run(distil)
+    teacher, distilled = chain.distilled(run, sets)
     if not run.goes_on_alone():
         return
     student = run(stages.Prune(distilled=distilled, questions=calibration, task=task, options=recipe.prune))
@@ -172,46 +136,11 @@ def _flags() -> argparse.ArgumentParser:
     parser.add_argument(
         "--target", default="coreml", help="coreml, executorch, tflite, a comma list, or all (default: coreml)"
     )
-    parser.add_argument(
-        "--recipe", default="pocket", help="a shipped recipe's name or a TOML file (default: pocket)"
-    )
     parser.add_argument("--out", type=Path, help="bundles and report go here (default: runs/RECIPE)")
-    parser.add_argument(
-        "--store", type=Path, default=Path("runs/store"), help="stage results (default: runs/store)"
-    )
-    parser.add_argument("--seed", type=int, help="overrides the recipe's seed")
-    parser.add_argument("--fresh", action="store_true", help="ignore stored and shipped results")
     parser.add_argument("--list-recipes", action="store_true", help="name the shipped recipes and stop")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and what would be reused")
-    for flag, what in (
-        ("teacher", "model"),
-        ("student", "model"),
-        ("train-data", "set"),
-        ("eval-data", "set"),
-        ("corpus", "of [pretrain]"),
-    ):
-        parser.add_argument(f"--{flag}", metavar="HUB-OR-PATH", help=f"overrides the recipe's {flag} {what}")
+    flags.add(parser)
     return parser
-
-
-def _overridden(recipe: Recipe, given: argparse.Namespace) -> Recipe:
-    """The recipe with the flags' entries in place of its own."""
-    table = recipe.model_dump(exclude_none=True, exclude_defaults=True)
-    if given.teacher:
-        table["teacher"] = {"source": given.teacher}
-    if given.student:
-        table.setdefault("student", {}).update(source=given.student)
-    if given.train_data:
-        table["data"]["train"] = {"source": given.train_data, "split": "train"}
-    if given.corpus:
-        if "pretrain" not in table:
-            raise UsageError(f"--corpus was given, but recipe {recipe.name} has no [pretrain] to use it in")
-        table["pretrain"]["corpus"] = {"source": given.corpus}
-    if given.eval_data:
-        table["data"]["eval"] = {"source": given.eval_data, "split": "validation"}
-    if given.seed is not None:
-        table["seed"] = given.seed
-    return recipes.build(table, "the flags")
 
 
 if __name__ == "__main__":

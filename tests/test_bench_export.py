@@ -92,7 +92,7 @@ def test_the_student_is_the_one_that_a_run_makes(tmp_path: Path) -> None:
     ours, theirs = Noted(tmp_path), Noted(tmp_path)
     bench_export.make_student(ours)
     run.make_all(theirs, [], tmp_path)
-    assert list(ours.keys) == ["teach", "distil", "prune", "quantize"]
+    assert list(ours.keys) == ["teach", "pretrain", "distil", "prune", "quantize"]
     assert ours.keys.items() <= theirs.keys.items()
 
 

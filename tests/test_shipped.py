@@ -18,7 +18,8 @@ from pipeline.recipe import Checkpoint, Questions, StudentShape, Task
 from pipeline.recipe import Distil as DistilSettings
 from pipeline.recipe import Teach as TeachSettings
 from pipeline.shipped import PACKED, PRETRAINED, Pretrained, pack
-from pipeline.store import Store, hash_tree, key_of, tree_digest
+from pipeline.store import Stage, Store, hash_tree, key_of, read_manifest, tree_digest
+from pipeline.tasks.corpus import CorpusText
 from pipeline.tasks.dataset import QuestionSet
 from pipeline.types import Artifact, PipelineError, Silent, UsageError
 
@@ -68,7 +69,7 @@ def made(encoder_folder: Path, question_file: Path, tmp_path_factory: pytest.Tem
     )
     student = store.make(distil, Silent())
     pack(teacher.path, root / "teacher")
-    pack(student.path, root / "student", shares=root / "teacher")
+    pack(student.path, root / "student", shares=[root / "teacher"])
     return Made(teach, distil, teacher, student, root)
 
 
@@ -182,7 +183,7 @@ def test_what_ships_is_small() -> None:
     assert total <= MOST_BYTES
 
 
-def shipped_artifact(stage: stages.Teach | stages.Distil, seed: int) -> Artifact:
+def shipped_artifact(stage: Stage, seed: int) -> Artifact:
     """The shipped result that today's code looks for."""
     key = key_of(stage, seed)
     manifest = Pretrained().manifest(key)
@@ -201,6 +202,14 @@ def test_recipe_pocket_finds_what_ships() -> None:
     teach = stages.Teach(
         encoder=pocket.teacher, questions=train, task=pocket.task, options=pocket.teach, seed=pocket.seed
     )
+    assert pocket.pretrain is not None
+    pretrain = stages.Pretrain(
+        encoder=pocket.teacher,
+        corpus=CorpusText(pocket.pretrain.corpus),
+        shape=pocket.student,
+        options=pocket.pretrain,
+        seed=pocket.seed,
+    )
     distil = stages.Distil(
         teacher=shipped_artifact(teach, pocket.seed),
         questions=train,
@@ -208,5 +217,23 @@ def test_recipe_pocket_finds_what_ships() -> None:
         shape=pocket.student,
         options=pocket.distil,
         seed=pocket.seed,
+        general=shipped_artifact(pretrain, pocket.seed),
     )
     shipped_artifact(distil, pocket.seed)
+
+
+def test_what_was_measured_travels_with_the_weights(made: Made, question_file: Path, tmp_path: Path) -> None:
+    store = Store(made.teacher.path.parents[1], seed=0, shipped=Pretrained(made.root))
+    held_out = QuestionSet(Questions(source=str(question_file), limit=3))
+    score = store.make(stages.Evaluate(model=made.teacher, questions=held_out, task=TASK), Silent())
+    store.make(stages.Evaluate(model=made.student, questions=held_out, task=TASK), Silent())
+    pack(made.teacher.path, tmp_path / "teacher")
+    (evaluation,) = json.loads((tmp_path / "teacher" / "manifest.json").read_text())["evaluations"]
+    assert evaluation["metrics"] == dict(score.metrics)
+    assert evaluation["inputs"]["parents"] == {
+        "model": made.teacher.sha256,
+        "questions": held_out.identity(),
+    }
+    assert "command" in evaluation["made"]
+    assert read_manifest(tmp_path / "teacher") is not None, "the seal is over what was added as well"
+    assert Pretrained(tmp_path).manifest(made.teacher.key) is not None

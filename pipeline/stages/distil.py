@@ -10,15 +10,17 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline import losses
+from pipeline import losses, targets
 from pipeline.models import checkpoint, inherit, student
 from pipeline.models.student import Head, StudentModel
 from pipeline.models.teacher import run_teacher, set_dropout
 from pipeline.numerics import round_to_storage
 from pipeline.recipe import Distil as Settings
 from pipeline.recipe import Launch, StudentShape, Task
-from pipeline.tasks.dataset import QuestionSet
-from pipeline.training import Batch, train
+from pipeline.schedule import Schedule
+from pipeline.targets import Choice, Extent, Outputs, Source, Stored
+from pipeline.tasks.dataset import QuestionSet, Windows
+from pipeline.training import Batch, Feed, train
 from pipeline.types import Artifact, Progress, RecipeError
 
 HEAD: Head = "question-answering"
@@ -37,6 +39,8 @@ class Distil:
     launch: Launch | None = None
     general: Artifact | None = None
     """A student from task-agnostic distillation to start from, in place of the shape's own beginning."""
+    teacher_outputs: Choice = "auto"
+    """How the teacher's outputs are come by; it shapes no result, so no key covers it."""
 
     name = "distil"
     version = 2
@@ -68,9 +72,10 @@ class Distil:
         set_dropout(model, self.options.dropout)
         if not self.options.train_word_embeddings:
             model.embeddings.word.weight.requires_grad_(False)
+        taught = self._taught(teacher, model, feed, work, progress)
         metrics = train(
             model,
-            self._loss(teacher, model),
+            self._loss(teacher, model, taught),
             feed,
             self.options,
             seed=self.seed,
@@ -99,23 +104,49 @@ class Distil:
             )
         return inherit.from_teacher(checkpoint.load_model(folder))
 
-    def _loss(self, teacher: PreTrainedModel, model: StudentModel) -> Any:
+    def _outputs(self, teacher: PreTrainedModel, model: StudentModel) -> Source:
+        """The teacher's start and end logits, and its last states where the cosine loss wants them."""
         options = self.options
         dimensions = inherit.teacher_dimensions(model, teacher) if options.cosine else None
         teacher.eval().requires_grad_(False).to(getattr(torch, options.precision))
 
+        def outputs(batch: Batch) -> Outputs:
+            torch.nn.Module.to(teacher, batch["attention_mask"].device)
+            with torch.no_grad():
+                start, end, states = run_teacher(teacher, batch, hidden=bool(options.cosine))
+            return (start, end) if states is None else (start, end, states[..., dimensions])
+
+        return outputs
+
+    def _taught(
+        self, teacher: PreTrainedModel, model: StudentModel, feed: Feed, work: Path, progress: Progress
+    ) -> Source:
+        """The same, or a reader of what it says of every window, computed once."""
+        source, options = self._outputs(teacher, model), self.options
+
+        def stored() -> Stored:
+            extents: list[Extent] = ["tokens"] * (3 if options.cosine else 2)
+            assert isinstance(feed.examples, Windows)
+            lengths = [len(window.ids) for window in feed.examples.windows]
+            order = Schedule(lengths, options.tokens_per_batch, 1.0, self.seed).batches
+            return Stored(work / "teacher", source, feed, lengths, order, extents)
+
+        return targets.chosen(stored, source, options.epochs, self.teacher_outputs, progress)
+
+    def _loss(self, teacher: PreTrainedModel, model: StudentModel, taught: Source | None = None) -> Any:
+        """`taught` gives the teacher's outputs where they are not computed anew."""
+        options = self.options
+        taught = taught or self._outputs(teacher, model)
+
         def loss(trained: torch.nn.Module, batch: Batch) -> torch.Tensor:
             mask = batch["attention_mask"]
-            torch.nn.Module.to(teacher, mask.device)
-            with torch.no_grad():
-                *targets, wanted = run_teacher(teacher, batch, hidden=True)
-            assert wanted is not None
+            start, end, *wanted = taught(batch)
             *logits, states = trained(batch["input_ids"], mask, with_states=True)
             golds = batch["start_positions"], batch["end_positions"]
             total = torch.zeros((), device=mask.device)
             if options.cosine:
-                total = options.cosine * losses.cosine(states, wanted[..., dimensions], mask)
-            for given, target, gold in zip(logits, targets, golds, strict=True):
+                total = options.cosine * losses.cosine(states, wanted[0], mask)
+            for given, target, gold in zip(logits, (start, end), golds, strict=True):
                 total = total + 0.5 * (
                     options.soft * losses.soft(given, target, mask, options.temperature)
                     + options.hard * losses.hard(given, gold, mask)

@@ -23,7 +23,7 @@ def gradients(model: torch.nn.Module, precision: torch.dtype) -> dict[str, torch
     result = LowPrecision(model, precision)(ids, torch.ones_like(ids))
     outputs = result if isinstance(result, tuple) else (result.start_logits, result.end_logits)
     loss = sum((output.float().square().sum() for output in outputs), torch.zeros(()))
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
@@ -38,7 +38,7 @@ def test_gradients_are_the_same_bit_for_bit(
     else:
         model = BertForQuestionAnswering.from_pretrained(bert_qa_folder)
     if kind == "student":
-        model = inherit.from_teacher(model)  # type: ignore[arg-type]
+        model = inherit.from_teacher(model)
     plain = gradients(model, precision)
     recompute.enable(model)
     again = gradients(model, precision)

@@ -1,0 +1,89 @@
+"""From a recipe to its distilled student: the stages that run, ablate and bench_export have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline import stages
+from pipeline.models import checkpoint
+from pipeline.recipe import Recipe
+from pipeline.tasks.corpus import CorpusText
+from pipeline.tasks.dataset import QuestionSet
+from pipeline.types import Artifact
+
+if TYPE_CHECKING:
+    from pipeline.runs import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sets:
+    """A recipe's data."""
+
+    train: QuestionSet
+    held_out: QuestionSet
+    calibration: QuestionSet
+    corpus: CorpusText | None
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Sets:
+        """Named, not yet read."""
+        data = recipe.data
+        return cls(
+            train=QuestionSet(data.train),
+            held_out=QuestionSet(data.eval),
+            calibration=QuestionSet(data.calibration),
+            corpus=CorpusText(recipe.pretrain.corpus) if recipe.pretrain else None,
+        )
+
+
+def checked(recipe: Recipe) -> Sets:
+    """The recipe's data; what is here is read now, so that a bad file is refused before anything is trained.
+
+    Raises UsageError for data or a checkpoint that cannot be used.
+    """
+    sets = Sets.of(recipe)
+    if sets.corpus:
+        sets.corpus.identity()
+    for questions in (sets.train, sets.held_out, sets.calibration):
+        questions.identity()
+    for reference in (recipe.teacher, recipe.student):
+        checkpoint.check(reference, recipe.task.max_length)
+    return sets
+
+
+def distilled(run: Run, sets: Sets) -> tuple[Artifact, Artifact]:
+    """teach → pretrain, where the recipe has it → distil: the teacher and the distilled student."""
+    recipe, task, seed = run.recipe, run.recipe.task, run.recipe.seed
+    teach = stages.Teach(
+        encoder=recipe.teacher,
+        questions=sets.train,
+        task=task,
+        options=recipe.teach,
+        seed=seed,
+        launch=recipe.launch,
+    )
+    teacher = run(teach)
+    general = None
+    if recipe.pretrain and sets.corpus:
+        pretrain = stages.Pretrain(
+            encoder=recipe.teacher,
+            corpus=sets.corpus,
+            shape=recipe.student,
+            options=recipe.pretrain,
+            seed=seed,
+            launch=recipe.launch,
+        )
+        general = run(pretrain)
+    distil = stages.Distil(
+        teacher=teacher,
+        questions=sets.train,
+        task=task,
+        shape=recipe.student,
+        options=recipe.distil,
+        seed=seed,
+        launch=recipe.launch,
+        general=general,
+        teacher_outputs=recipe.launch.teacher_outputs,
+    )
+    return teacher, run(distil)
