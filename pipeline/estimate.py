@@ -80,9 +80,10 @@ class Calibration:
             kind=stage.name, path=out, key=key, sha256=UNMADE, parents=(), metrics=metrics
         )
         kinds = tuple(parent.kind for parent in parents.values())
-        if rehearsal.cost is None:
+        cost = rehearsal.finished()
+        if cost is None:
             return Estimate(cost=None, why_not="it makes one training step at most", stand_ins=kinds)
-        return Estimate(cost=rehearsal.cost, stand_ins=kinds)
+        return Estimate(cost=cost, stand_ins=kinds)
 
 
 @contextmanager
