@@ -54,14 +54,14 @@ def checked(recipe: Recipe) -> Sets:
 
 def distilled(run: Run, sets: Sets) -> tuple[Artifact, Artifact]:
     """teach → pretrain, where the recipe has it → distil: the teacher and the distilled student."""
-    recipe, task, seed = run.recipe, run.recipe.task, run.recipe.seed
+    recipe, task, seed, launch = run.recipe, run.recipe.task, run.recipe.seed, run.recipe.launch
     teach = stages.Teach(
         encoder=recipe.teacher,
         questions=sets.train,
         task=task,
         options=recipe.teach,
         seed=seed,
-        launch=recipe.launch,
+        launch=launch,
     )
     teacher = run(teach)
     general = None
@@ -72,7 +72,7 @@ def distilled(run: Run, sets: Sets) -> tuple[Artifact, Artifact]:
             shape=recipe.student,
             options=recipe.pretrain,
             seed=seed,
-            launch=recipe.launch,
+            launch=launch,
         )
         general = run(pretrain)
     distil = stages.Distil(
@@ -82,8 +82,7 @@ def distilled(run: Run, sets: Sets) -> tuple[Artifact, Artifact]:
         shape=recipe.student,
         options=recipe.distil,
         seed=seed,
-        launch=recipe.launch,
         general=general,
-        teacher_outputs=recipe.launch.teacher_outputs,
+        launch=launch,
     )
     return teacher, run(distil)

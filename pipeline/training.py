@@ -146,7 +146,7 @@ class _Trainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> torch.Tensor:
-        numbers = inputs.pop(NUMBERS)
+        numbers = inputs[NUMBERS]
         loss: torch.Tensor = model(inputs)
         if not torch.isfinite(loss):
             raise self._failure("loss", float(loss), [numbers])

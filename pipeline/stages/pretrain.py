@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Pretrain:
     shape: StudentShape
     options: Settings
     seed: int
-    launch: Launch | None = None
+    launch: Launch = field(default_factory=Launch)
 
     name = "pretrain"
     version = 1

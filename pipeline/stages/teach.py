@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Teach:
     task: Task
     options: Settings
     seed: int
-    launch: Launch | None = None
+    launch: Launch = field(default_factory=Launch)
 
     name = "teach"
     version = 1
