@@ -66,8 +66,10 @@ class Calibration:
         missing = [parent.kind for parent in parents.values() if parent.key not in self._stand_ins]
         if missing:
             return Estimate(cost=None, why_not=f"it needs the result of {missing[0]}, which is not here either")
-        stand_ins = {name: self._stand_ins[parent.key] for name, parent in parents.items()}
-        rehearsed: Any = replace(stage, **stand_ins) if stand_ins else stage  # type: ignore[type-var]
+        changes: dict[str, Any] = {name: self._stand_ins[parent.key] for name, parent in parents.items()}
+        if hasattr(stage, "teacher_outputs"):
+            changes["teacher_outputs"] = "recompute"  # else a few steps would wait for a pass over all data
+        rehearsed: Any = replace(stage, **changes)  # type: ignore[type-var]
         out, rehearsal = self.scratch / key / "out", Rehearsal()
         out.mkdir(parents=True)
         try:
@@ -78,9 +80,10 @@ class Calibration:
             kind=stage.name, path=out, key=key, sha256=UNMADE, parents=(), metrics=metrics
         )
         kinds = tuple(parent.kind for parent in parents.values())
-        if rehearsal.cost is None:
+        cost = rehearsal.finished()
+        if cost is None:
             return Estimate(cost=None, why_not="it makes one training step at most", stand_ins=kinds)
-        return Estimate(cost=rehearsal.cost, stand_ins=kinds)
+        return Estimate(cost=cost, stand_ins=kinds)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -74,6 +74,10 @@ class Rehearsal(Silent):
             device=_name(self._device),
         )
         return tried >= MOST_STEPS or last - first >= ENOUGH_SECONDS
+
+    def finished(self) -> Cost | None:
+        """The cost, with the memory that saving took as well."""
+        return self.cost and replace(self.cost, peak_bytes=_peak(self._device))
 
 
 def _forget_peak(device: torch.device) -> None:

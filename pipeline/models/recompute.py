@@ -21,10 +21,11 @@ class _Within(torch.nn.Module):
 
     def __init__(self, layer: torch.nn.Module, call: Callable[..., Any]) -> None:
         super().__init__()
-        self.layer, self.call = layer, call
+        self.layer = layer
+        self.calls = (call,)  # in a tuple, or a layer would be registered twice
 
     def forward(self, *args: Any) -> Any:
-        return self.call(*args)
+        return self.calls[0](*args)
 
 
 def recomputed(call: Callable[..., Any], *args: Any) -> Any:
