@@ -54,10 +54,16 @@ def checked(recipe: Recipe) -> Sets:
 
 def distilled(run: Run, sets: Sets) -> tuple[Artifact, Artifact]:
     """teach → pretrain, where the recipe has it → distil: the teacher and the distilled student."""
-    recipe, task, seed = run.recipe, run.recipe.task, run.recipe.seed
-    teacher = run(
-        stages.Teach(encoder=recipe.teacher, questions=sets.train, task=task, options=recipe.teach, seed=seed)
+    recipe, task, seed, launch = run.recipe, run.recipe.task, run.recipe.seed, run.recipe.launch
+    teach = stages.Teach(
+        encoder=recipe.teacher,
+        questions=sets.train,
+        task=task,
+        options=recipe.teach,
+        seed=seed,
+        launch=launch,
     )
+    teacher = run(teach)
     general = None
     if recipe.pretrain and sets.corpus:
         pretrain = stages.Pretrain(
@@ -66,6 +72,7 @@ def distilled(run: Run, sets: Sets) -> tuple[Artifact, Artifact]:
             shape=recipe.student,
             options=recipe.pretrain,
             seed=seed,
+            launch=launch,
         )
         general = run(pretrain)
     distil = stages.Distil(
@@ -76,6 +83,6 @@ def distilled(run: Run, sets: Sets) -> tuple[Artifact, Artifact]:
         options=recipe.distil,
         seed=seed,
         general=general,
-        teacher_outputs=recipe.launch.teacher_outputs,
+        launch=launch,
     )
     return teacher, run(distil)

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from pipeline.types import PipelineError
+from pipeline import distributed
+from pipeline.types import PipelineError, UsageError
 
 EXIT_CODES = """exit codes:
   0  done
@@ -59,12 +60,14 @@ def bar(console: Console, title: str) -> Iterator[Bar]:
 
 
 def seconds(value: float) -> str:
-    """A duration for people: 0.3 s, 42 s, 3 min 05 s."""
+    """A duration for people: 0.3 s, 42 s, 3 min 05 s, 2 h 40 min."""
     if value < 10:
         return f"{value:.1f} s"
     if value < 100:
         return f"{value:.0f} s"
-    return f"{int(value) // 60} min {int(value) % 60:02d} s"
+    if value < 7200:
+        return f"{int(value) // 60} min {int(value) % 60:02d} s"
+    return f"{int(value) // 3600} h {int(value) // 60 % 60:02d} min"
 
 
 @contextmanager
@@ -83,7 +86,10 @@ def run(verb: Callable[[], None]) -> int:
     try:
         verb()
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        rank = distributed.rank_at_launch()
+        # What the user gave is the same for all processes, so the first one's sentence will do.
+        if rank == 0 or not isinstance(error, UsageError):
+            print(f"error: {f'process {rank}: ' if rank else ''}{error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):

@@ -235,15 +235,26 @@ class Bench(Record):
 
 
 class Launch(Record):
-    """How a run is carried out. Nothing here shapes a result, and no key covers it."""
+    """How training is carried out on the machines at hand. It determines no result, and no key covers it."""
 
+    gradient_checkpointing: bool = False
+    """Computes activations again in the backward pass: less memory, about a third more time."""
+    fsdp: bool = False
+    """Shards weights, gradients and optimizer over the launched processes (FSDP), in place of copies (DDP)."""
+    save_steps: Count = 200
+    """Steps from one checkpoint to the next."""
+    save_minutes: Annotated[float, Field(gt=0)] | None = None
+    """A checkpoint at least so often as well, whatever the steps; looked at whenever a loss is logged."""
+    report_to: Literal["none", "tensorboard", "wandb"] = "none"
+    logs: str = "runs/logs"
+    """Where TensorBoard's event files go, a folder a stage result."""
     teacher_outputs: Literal["auto", "recompute", "once"] = "auto"
     """Whether the teacher answers anew for every batch of task distillation, or once for all epochs; auto
     measures which is cheaper."""
 
 
 class Recipe(Record):
-    """Everything that determines a run."""
+    """Everything that determines a run, and how it is launched."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     description: str

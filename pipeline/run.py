@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pipeline import console, flags
+from pipeline import console, distributed, flags
 from pipeline import recipe as recipes
 from pipeline.types import UsageError
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 def main() -> None:
     """Parses the flags and runs the recipe for every target."""
     given = _flags().parse_args()
-    screen = Console(highlight=False, soft_wrap=True)
+    if given.dry_run and distributed.launched():
+        raise UsageError("--dry-run is for one process; start it without torchrun or accelerate launch")
+    distributed.join()
+    screen = Console(highlight=False, soft_wrap=True, quiet=not distributed.is_first())
     if given.list_recipes:
         for name in recipes.shipped_names():
             screen.print(f"{name:18}{recipes.load(name).description}")
@@ -54,6 +57,8 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
     held_out, calibration = sets.held_out, sets.calibration
 
     teacher, distilled = chain.distilled(run, sets)
+    if not run.goes_on_alone():
+        return
     student = run(stages.Prune(distilled=distilled, questions=calibration, task=task, options=recipe.prune))
     quantized = run(stages.Quantize(pruned=student, options=recipe.quantize))
     for model, who in ((teacher, "teacher"), (distilled, "distilled"), (student, "student")):

@@ -11,10 +11,11 @@ import tomli_w
 from rich.console import Console
 
 from exporters.base import Exporter
-from pipeline import console, stages
+from pipeline import console, distributed, stages
+from pipeline.estimate import UNMADE, calibration
 from pipeline.recipe import Recipe
 from pipeline.report import page, table
-from pipeline.report.summary import Row, RunSummary, StageRecord, Verdict
+from pipeline.report.summary import Curve, Row, RunSummary, StageRecord, Verdict
 from pipeline.stages.baseline import TITLES, Precision
 from pipeline.stages.bench import CANDIDATE, is_emulated, latency_of
 from pipeline.stages.bundle import FOLDER
@@ -22,8 +23,6 @@ from pipeline.stages.verify import first_bad_layer, judge
 from pipeline.store import Stage, Store, key_of, provenance, tool_version
 from pipeline.types import Artifact, VerificationFailed
 
-UNMADE = ""
-"""What stands for the sha256 of a result that does not exist yet; no stored key covers it."""
 SUMMARY = "summary.json"
 
 
@@ -37,6 +36,8 @@ class Run:
         self.verdicts: list[Verdict] = []
         self.timings: dict[str, Artifact] = {}
         self.bundles: dict[str, str] = {}
+        self.curves: list[Curve] = []
+        self.to_train: list[tuple[str, Stage]] = []
 
     def __call__(self, stage: Stage, about: str = "") -> Artifact:
         """The stage's artifact. `about` says which one, where a stage is run more than once."""
@@ -46,6 +47,8 @@ class Run:
     def _plan(self, stage: Stage, title: str) -> Artifact:
         found = self.store.peek(stage)
         self.screen.print(f"  {title:28}{found.origin if found else 'to be made'}")
+        if not found and isinstance(stage, stages.TRAINED):
+            self.to_train.append((title, stage))
         return found or Artifact(
             kind=stage.name,
             path=Path(),
@@ -71,7 +74,27 @@ class Run:
                 metrics=artifact.metrics,
             )
         )
+        if history := self.store.history(artifact.key):
+            steps, losses = zip(*((int(at["step"]), at["loss"]) for at in history), strict=True)
+            self.curves.append(Curve(stage=title, steps=steps, losses=losses))
         return artifact
+
+    def _estimate(self) -> None:
+        """Says what training will need on this device. Nothing is written into the store."""
+        if self.to_train:
+            self.screen.print("what training needs here, from a few steps of each:")
+        with calibration() as calibrated:
+            for title, stage in self.to_train:
+                with console.bar(self.screen, title):
+                    estimate = calibrated.estimate(stage, key_of(stage, self.store.seed))
+                for number, sentence in enumerate(estimate.sentences()):
+                    self.screen.print(f"  {'' if number else title:12}{sentence}", markup=False)
+
+    def goes_on_alone(self) -> bool:
+        """Ends the work that several processes do together; whether this one is to do the rest."""
+        first = distributed.is_first()
+        distributed.leave()
+        return first
 
     def evaluated(self, who: str, model: Artifact, score: Artifact) -> None:
         """Remembers a torch model's line of the result table."""
@@ -149,6 +172,7 @@ class Run:
     def finish(self, out: Path) -> None:
         """Writes the report, prints the table and says where everything is."""
         if self.dry:
+            self._estimate()
             return
         summary = RunSummary(
             recipe_name=self.recipe.name,
@@ -161,6 +185,7 @@ class Run:
             verdicts=tuple(self.verdicts),
             bundles=self.bundles,
             provenance=provenance(),
+            curves=tuple(self.curves),
             tools={name: tool_version(name) for name in ("torch", "transformers", "numpy")},
         )
         out.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,10 @@
 STORE/results/KEY/manifest.json + files      one committed result
 STORE/work/KEY/                              where a stage writes, and keeps its checkpoints, until then
 STORE/locks/KEY                              held while a result is being made
+STORE/logs/KEY.json                          how a training stage's loss went, where it was made here
+
+Several processes that make a result together share the store: the first looks, commits and tells the others,
+which run the stage with it and throw away what they write.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -25,10 +30,13 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from device_bench import machine
-from pipeline.types import Artifact, PipelineError, Progress, UsageError
+from pipeline import distributed
+from pipeline.types import Artifact, PipelineError, Progress, Silent, UsageError
 
 MANIFEST = "manifest.json"
 SEAL = "seal"
+HISTORY = "history.json"
+"""What a stage may leave in its work folder about how it went; kept beside the results, part of none."""
 ROOM_LEFT = 2**20
 """Free bytes below which a failed write is put down to a full disk."""
 
@@ -175,6 +183,8 @@ class Store:
     def make(self, stage: Stage, progress: Progress) -> Artifact:
         """The stage's result: reused, taken from the package, or made now and committed."""
         key = key_of(stage, self.seed)
+        if not distributed.is_first():
+            return self._help(stage, key)
         self._make_folders()
         if self.fresh and key not in self._made:
             shutil.rmtree(self.root / "work" / key, ignore_errors=True)
@@ -185,7 +195,8 @@ class Store:
             progress.say(f"another run is making {stage.name}; waiting for it")
             lock.acquire()
         try:
-            artifact = self._existing(stage, key, progress) or self._run(stage, key, progress)
+            found = distributed.agreed(self._existing(stage, key, progress))
+            artifact = found or distributed.agreed(self._run(stage, key, progress))
         except Exception as error:
             if not _disk_is_full(error, self.root):
                 raise
@@ -197,9 +208,27 @@ class Store:
         self._made.add(key)
         return artifact
 
+    def _help(self, stage: Stage, key: str) -> Artifact:
+        """What another than the first process does in `make`: the same work, where it is done together."""
+        told: Artifact | None = distributed.agreed(None)
+        if told is None:
+            with tempfile.TemporaryDirectory() as scratch:
+                stage.run(Path(scratch), self.root / "work" / key, Silent())
+            told = distributed.agreed(None)
+        assert told is not None
+        return told
+
+    def history(self, key: str) -> list[dict[str, float]]:
+        """Step, loss and learning rate of every logged step; empty for a result that was not trained here."""
+        path = self._log(key)
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+    def _log(self, key: str) -> Path:
+        return self.root / "logs" / f"{key}.json"
+
     def _make_folders(self) -> None:
         try:
-            for name in ("results", "work", "locks"):
+            for name in ("results", "work", "locks", "logs"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"store {self.root} cannot be written: {error.strerror}") from None
@@ -259,6 +288,8 @@ class Store:
         if final.exists():
             shutil.rmtree(final)
         os.replace(out, final)
+        if (work / HISTORY).is_file():
+            os.replace(work / HISTORY, self._log(key))
         shutil.rmtree(work, ignore_errors=True)
         return manifest
 

@@ -19,8 +19,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from pipeline import distributed
 from pipeline.console import seconds
-from pipeline.training import Batch, Feed
+from pipeline.training import NUMBERS, Batch, Feed
 from pipeline.types import PipelineError, Progress
 
 Outputs = tuple[torch.Tensor, ...]
@@ -166,13 +167,12 @@ class Stored:
         os.replace(partial, self.folder / RECORD)
 
     def __call__(self, batch: Batch) -> Outputs:
-        """What `source` would say about a batch, padding zero; the batch's `example` says which they are."""
+        """What `source` would say about a batch, padding zero; the batch's numbers say which they are."""
         if self._handle is None:
             self._handle = os.open(self.folder / FILE, os.O_RDONLY)
         mask = batch["attention_mask"]
         return tuple(
-            tensor.to(mask.device)
-            for tensor in self.read(self._handle, batch["example"].tolist(), mask.shape[1])
+            tensor.to(mask.device) for tensor in self.read(self._handle, batch[NUMBERS].tolist(), mask.shape[1])
         )
 
     def read(self, handle: int, indices: Sequence[int], seq: int, shift: int = 0) -> Outputs:
@@ -235,24 +235,28 @@ def chosen(
 
     Says the decision and its figures. What is left of an earlier call is used without measuring again.
     """
-    if choice == "recompute" or epochs <= 1 or _several_processes():
+    if choice == "recompute" or epochs <= 1:
         return source
     kept = stored()
-    if kept.complete:
-        progress.say(f"teacher outputs were computed before and are read back, {kept.size / 1e9:,.2f} GB")
-        return kept
-    if choice == "auto" and not kept.begun:
-        costs = kept.costs(epochs)
-        progress.say(costs.sentence())
-        if not costs.once:
-            return source
-    else:
-        verb = "computation of teacher outputs goes on" if kept.begun else "teacher outputs are computed once"
-        progress.say(f"{verb}, {kept.size / 1e9:,.2f} GB")
-    kept.fill(progress)
+    keep = distributed.is_first() and _is_worth_keeping(kept, epochs, choice, progress)
+    if not distributed.agreed(keep):
+        return source
+    with distributed.first_goes_first():
+        if not kept.complete:
+            kept.fill(progress)
     return kept
 
 
-def _several_processes() -> bool:
-    """Whether torchrun started more than one: they would all write the one file."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+def _is_worth_keeping(kept: Stored, epochs: float, choice: Choice, progress: Progress) -> bool:
+    """Whether to read the outputs from a file, and one sentence that says why."""
+    size = f"{kept.size / 1e9:,.2f} GB"
+    if kept.complete:
+        progress.say(f"teacher outputs were computed before and are read back, {size}")
+        return True
+    if choice == "auto" and not kept.begun:
+        costs = kept.costs(epochs)
+        progress.say(costs.sentence())
+        return costs.once
+    verb = "computation of teacher outputs goes on" if kept.begun else "teacher outputs are computed once"
+    progress.say(f"{verb}, {size}")
+    return True

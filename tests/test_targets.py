@@ -15,13 +15,13 @@ from transformers import PreTrainedTokenizerBase
 from pipeline import targets
 from pipeline.models import checkpoint, student
 from pipeline.recipe import Distil as Settings
-from pipeline.recipe import Questions, StudentShape, Task
+from pipeline.recipe import Launch, Questions, StudentShape, Task
 from pipeline.schedule import Schedule
 from pipeline.stages.distil import Distil
 from pipeline.store import key_of
 from pipeline.targets import Costs, Outputs, Source, Stored
 from pipeline.tasks.dataset import QuestionSet, Windows
-from pipeline.training import Batch, Feed
+from pipeline.training import NUMBERS, Batch, Feed
 from pipeline.types import Artifact, PipelineError, Silent
 
 TASK = Task(max_length=96, stride=16)
@@ -65,7 +65,12 @@ def setting(made: Distil, tokenizer: PreTrainedTokenizerBase, folder: Path) -> S
 
 
 def batches(feed: Feed) -> list[Batch]:
-    return [feed.collate([feed.examples[i] for i in batch]) for batch in feed.batches]
+    return [numbered(feed, batch) for batch in feed.batches]
+
+
+def numbered(feed: Feed, indices: Sequence[int]) -> Batch:
+    """A batch as training sees it."""
+    return {**feed.collate([feed.examples[i] for i in indices]), NUMBERS: torch.tensor(indices)}
 
 
 def real(outputs: Outputs, mask: torch.Tensor) -> list[torch.Tensor]:
@@ -111,7 +116,7 @@ def test_the_loss_and_its_gradient_do_not_notice(
     found.stored.fill(Silent())
     teacher = checkpoint.load_model(bert_qa_folder)
     model = made.initial(teacher, tokenizer)
-    [batch] = [found.feed.collate([found.feed.examples[i] for i in range(4)])]
+    batch = numbered(found.feed, range(4))
     assert not batch["attention_mask"].all()
     values, gradients = [], []
     for taught in (None, found.stored):
@@ -225,9 +230,6 @@ def test_who_decides(
     heard = Heard()
     for epochs, choice in ((1.0, "once"), (0.3, "auto"), (3.0, "recompute")):
         assert targets.chosen(never, found.source, epochs, cast(targets.Choice, choice), heard) is found.source
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert targets.chosen(never, found.source, 3.0, "once", heard) is found.source
-    monkeypatch.delenv("WORLD_SIZE")
     assert heard.said == []
     for forward, taken in ((1e-9, found.source), (1.0, found.stored)):
         costs = dataclasses.replace(COSTS, forward=forward, free=10**9)
@@ -261,7 +263,7 @@ def test_training_is_the_same_either_way_and_so_is_its_key(
     weights, keys = [], []
     choices: tuple[targets.Choice, ...] = ("recompute", "once")
     for choice in choices:
-        one = dataclasses.replace(made, teacher_outputs=choice)
+        one = dataclasses.replace(made, launch=Launch(teacher_outputs=choice))
         out, work = tmp_path / choice, tmp_path / f"{choice}-work"
         out.mkdir()
         work.mkdir()

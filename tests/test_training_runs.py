@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, BertForQuestionAnswering
 
+from pipeline import checkpoints
 from pipeline.recipe import Checkpoint, Questions, Task
 from pipeline.recipe import Teach as Settings
 from pipeline.stages.teach import Teach
@@ -31,18 +32,19 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from pipeline import training
-from pipeline.recipe import Checkpoint, Questions, Task, Teach as Settings
+from transformers import Trainer
+from pipeline.recipe import Checkpoint, Launch, Questions, Task, Teach as Settings
 from pipeline.stages.teach import Teach
 from pipeline.tasks.dataset import QuestionSet
 
 encoder, questions, task, settings, work, last_step = sys.argv[1:]
-training.CHECKPOINT_STEPS = 10
 
 class Killer:
     def update(self, done, total, note=""):
-        if note != "reading questions" and done == int(last_step):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if note != "reading questions" and done == abs(int(last_step)):
+            if int(last_step) > 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            Trainer._save_rng_state = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
     def say(self, sentence): pass
 
 torch.set_num_threads(1)
@@ -52,6 +54,7 @@ Teach(
     task=Task.model_validate_json(task),
     options=Settings.model_validate_json(settings),
     seed=0,
+    launch=Launch(save_steps=10),
 ).run(Path(work) / "out", Path(work), Killer())
 """
 
@@ -145,7 +148,7 @@ def test_the_same_seed_gives_the_same_bits(
 
 
 def kill(encoder: Path, questions: Path, work: Path, last_step: int) -> None:
-    """A run with a checkpoint every 10 steps, killed at the end of `last_step`."""
+    """A run with a checkpoint every 10 steps, killed at the end of `last_step`; of −20, while saving it."""
     (work / "out").mkdir(parents=True)
     arguments = [encoder, questions, TASK.model_dump_json(), SETTINGS.model_dump_json(), work, last_step]
     done = subprocess.run(
@@ -176,8 +179,28 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     assert resumed.metrics["final_loss"] == pytest.approx(taught.metrics["final_loss"], rel=1e-6)
 
 
+FILES = (
+    "model.safetensors",
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state.pth",
+    "trainer_state.json",
+    "whole.json",
+)
+
+
+@pytest.mark.parametrize("lost", FILES)
+def test_a_checkpoint_with_a_file_cut_short_is_passed_over(lost: str, killed: Path, tmp_path: Path) -> None:
+    shutil.copytree(killed, tmp_path / "work")
+    folder = tmp_path / "work" / "checkpoints"
+    cut = folder / "checkpoint-20" / lost
+    os.truncate(cut, cut.stat().st_size - 1)
+    assert checkpoints.last_whole(folder) == folder / "checkpoint-10"
+    assert sorted(os.listdir(folder)) == ["checkpoint-10"]
+
+
 @pytest.mark.parametrize("kept", [(), ("model.safetensors",), ("model.safetensors", "optimizer.pt")])
-def test_a_checkpoint_cut_short_by_the_kill_is_passed_over(
+def test_a_run_goes_on_from_the_checkpoint_before_the_one_cut_short(
     kept: tuple[str, ...],
     killed: Path,
     taught: Result,
@@ -185,7 +208,6 @@ def test_a_checkpoint_cut_short_by_the_kill_is_passed_over(
     question_file: Path,
     tmp_path: Path,
 ) -> None:
-    """Trainer writes weights, optimizer, random state and, last, trainer_state.json."""
     shutil.copytree(killed, tmp_path / "work")
     cut = tmp_path / "work" / "checkpoints" / "checkpoint-20"
     for file in cut.iterdir():
@@ -195,6 +217,19 @@ def test_a_checkpoint_cut_short_by_the_kill_is_passed_over(
         os.truncate(cut / kept[-1], 1000)
     resumed = teach(encoder_folder, question_file, tmp_path / "work")
     assert resumed.heard.sentences[-1] == "going on from checkpoint-10"
+    assert same(resumed.weights, taught.weights)
+
+
+def test_a_run_killed_while_it_saves_goes_on_from_the_checkpoint_before(
+    taught: Result, encoder_folder: Path, question_file: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    kill(encoder_folder, question_file, work, -20)
+    half = set(os.listdir(work / "checkpoints" / "checkpoint-20"))
+    assert {"model.safetensors", "optimizer.pt"} <= half
+    assert "trainer_state.json" not in half
+    resumed = teach(encoder_folder, question_file, work)
+    assert resumed.heard.sentences == ["going on from checkpoint-10"]
     assert same(resumed.weights, taught.weights)
 
 

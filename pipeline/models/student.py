@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -134,13 +135,16 @@ class StudentModel(nn.Module):
         self.config = config
         self.embeddings = Embeddings(config)
         self.layers = nn.ModuleList(Layer(config, shape) for shape in config.layers)
+        self.through: Callable[..., torch.Tensor] | None = None
+        """What calls a layer in training, where it is not called directly (see `recompute`)."""
 
     def states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Last hidden states, (B, S, E)."""
         x_BSE = self.embeddings(input_ids)
         bias_B11S = (1.0 - attention_mask.to(x_BSE.dtype))[:, None, None, :] * MASKED
         for layer in self.layers:
-            x_BSE = layer(x_BSE, bias_B11S)
+            through = self.through if self.training else None
+            x_BSE = through(layer, x_BSE, bias_B11S) if through else layer(x_BSE, bias_B11S)
         return x_BSE  # type: ignore[no-any-return]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.console import seconds
-from pipeline.report import figures, plots
+from pipeline.report import curves, figures, plots
 from pipeline.report.summary import Row, RunSummary
 
 REPORT = "report.html"
@@ -69,6 +69,7 @@ def render(summary: RunSummary, out: Path) -> Path:
         published=figures.comparable(summary.eval_source),
         size_plot=plots.size_against_f1(summary),
         speed_plot=plots.times_faster(summary),
+        curve_plot=curves.loss_curves(summary),
         stage_plot=plots.stage_times(summary),
         paper={
             "times": figures.times(figures.PAPER_TIMES_FASTER),

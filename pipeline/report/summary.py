@@ -86,6 +86,15 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """How one stage's training loss went."""
+
+    stage: str
+    steps: tuple[int, ...]
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
     """Everything the report shows."""
 
@@ -103,3 +112,5 @@ class RunSummary:
     """Target → bundle folder, relative to the run's folder."""
     provenance: Mapping[str, object]
     tools: Mapping[str, str]
+    curves: tuple[Curve, ...] = ()
+    """Of the stages that were trained into this store; a shipped result has none."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from markupsafe import Markup, escape
 
 CHARACTER = 7.4
@@ -23,6 +25,11 @@ class Drawing:
                 *(round(v, 1) for v in (x1, y1, x2, y2)), style
             )
         )
+
+    def curve(self, points: Sequence[tuple[float, float]], style: str) -> None:
+        """A line through all points."""
+        path = " ".join(f"{round(x, 1)},{round(y, 1)}" for x, y in points)
+        self._parts.append(Markup('<polyline points="{}" class="{}"/>').format(path, style))
 
     def bar(self, x: float, y: float, width: float, height: float, style: str) -> None:
         """A horizontal bar, never thinner than a hairline."""

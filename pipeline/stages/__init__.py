@@ -12,7 +12,11 @@ from pipeline.stages.quantize import Quantize
 from pipeline.stages.teach import Teach
 from pipeline.stages.verify import Verify
 
+TRAINED = (Teach, Pretrain, Distil)
+"""Those that several processes work on together."""
+
 __all__ = [
+    "TRAINED",
     "Baseline",
     "Bench",
     "BenchTorch",

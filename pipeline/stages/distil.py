@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from pipeline.models.student import Head, StudentModel
 from pipeline.models.teacher import run_teacher, set_dropout
 from pipeline.numerics import round_to_storage
 from pipeline.recipe import Distil as Settings
-from pipeline.recipe import StudentShape, Task
+from pipeline.recipe import Launch, StudentShape, Task
 from pipeline.schedule import Schedule
-from pipeline.targets import Choice, Extent, Outputs, Source, Stored
+from pipeline.targets import Extent, Outputs, Source, Stored
 from pipeline.tasks.dataset import QuestionSet, Windows
 from pipeline.training import Batch, Feed, train
 from pipeline.types import Artifact, Progress, RecipeError
@@ -36,10 +36,9 @@ class Distil:
     shape: StudentShape
     options: Settings
     seed: int
+    launch: Launch = field(default_factory=Launch)
     general: Artifact | None = None
     """A student from task-agnostic distillation to start from, in place of the shape's own beginning."""
-    teacher_outputs: Choice = "auto"
-    """How the teacher's outputs are come by; it shapes no result, so no key covers it."""
 
     name = "distil"
     version = 2
@@ -80,6 +79,7 @@ class Distil:
             seed=self.seed,
             work=work,
             progress=progress,
+            launch=self.launch,
         )
         round_to_storage(model, self.options.storage)
         student.save(model, out)
@@ -129,7 +129,7 @@ class Distil:
             order = Schedule(lengths, options.tokens_per_batch, 1.0, self.seed).batches
             return Stored(work / "teacher", source, feed, lengths, order, extents)
 
-        return targets.chosen(stored, source, options.epochs, self.teacher_outputs, progress)
+        return targets.chosen(stored, source, options.epochs, self.launch.teacher_outputs, progress)
 
     def _loss(self, teacher: PreTrainedModel, model: StudentModel, taught: Source | None = None) -> Any:
         """`taught` gives the teacher's outputs where they are not computed anew."""

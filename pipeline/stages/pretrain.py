@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from pipeline.models import checkpoint, inherit, student
 from pipeline.models.student import StudentModel
 from pipeline.models.teacher import run_general, set_dropout
 from pipeline.numerics import round_to_storage
-from pipeline.recipe import Checkpoint, StudentShape
+from pipeline.recipe import Checkpoint, Launch, StudentShape
 from pipeline.recipe import Pretrain as Settings
 from pipeline.schedule import PooledSchedule
 from pipeline.tasks.corpus import CorpusText, MaskedSequences, collate
@@ -32,6 +32,7 @@ class Pretrain:
     shape: StudentShape
     options: Settings
     seed: int
+    launch: Launch = field(default_factory=Launch)
 
     name = "pretrain"
     version = 1
@@ -75,7 +76,9 @@ class Pretrain:
             collate=collate,
         )
         loss = general_loss(teacher, model, options)
-        metrics = train(model, loss, feed, options, seed=self.seed, work=work, progress=progress)
+        metrics = train(
+            model, loss, feed, options, seed=self.seed, work=work, progress=progress, launch=self.launch
+        )
         round_to_storage(model, options.storage)
         student.save(model, out)
         checkpoint.save_tokenizer(tokenizer, out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pipeline import losses
 from pipeline.models import checkpoint
 from pipeline.models.teacher import freeze_word_embeddings, run_teacher, save, set_dropout
 from pipeline.numerics import round_to_storage
-from pipeline.recipe import Checkpoint, Task
+from pipeline.recipe import Checkpoint, Launch, Task
 from pipeline.recipe import Teach as Settings
 from pipeline.tasks.dataset import QuestionSet
 from pipeline.training import Batch, train
@@ -30,6 +30,7 @@ class Teach:
     task: Task
     options: Settings
     seed: int
+    launch: Launch = field(default_factory=Launch)
 
     name = "teach"
     version = 1
@@ -81,6 +82,8 @@ class Teach:
                 + losses.hard(end, batch["end_positions"], mask)
             )
 
-        metrics = train(model, loss, feed, self.options, seed=self.seed, work=work, progress=progress)
+        metrics = train(
+            model, loss, feed, self.options, seed=self.seed, work=work, progress=progress, launch=self.launch
+        )
         round_to_storage(model, self.options.storage)
         return model, metrics

@@ -23,6 +23,7 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from pipeline import distributed
 from pipeline.losses import NOT_MASKED
 from pipeline.recipe import Corpus
 from pipeline.types import DataError, Progress
@@ -87,8 +88,19 @@ class CorpusText:
 
         Raises DataError when the text cannot be read, holds nothing, or is not what the fingerprint says.
         """
-        if (folder / RECORD).is_file():
-            return Packed(folder)
+        with distributed.first_goes_first():
+            if not (folder / RECORD).is_file():
+                self._pack(folder, tokenizer, length, layout, progress)
+        return Packed(folder)
+
+    def _pack(
+        self,
+        folder: Path,
+        tokenizer: PreTrainedTokenizerBase,
+        length: int,
+        layout: str,
+        progress: Progress,
+    ) -> None:
         seen = _Fingerprint(self.documents())
         record = _pack(iter(seen), folder, tokenizer, length, layout, progress)
         if not record["sequences"]:
@@ -102,7 +114,6 @@ class CorpusText:
         partial = folder / f".{RECORD}"
         partial.write_text(json.dumps(record, indent=1), encoding="utf-8")
         os.replace(partial, folder / RECORD)
-        return Packed(folder)
 
 
 class _Fingerprint:

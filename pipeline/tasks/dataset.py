@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -85,11 +85,11 @@ class Windows(Dataset[Window]):
         return len(self.windows)
 
     def __getitem__(self, index: int) -> Window:
-        return replace(self.windows[index], index=index)
+        return self.windows[index]
 
 
 def collate(windows: Sequence[Window]) -> Batch:
-    """Windows → ids, mask and token types (batch, seq), gold start and end and own places (batch,)."""
+    """Windows → ids, mask and token types (batch, seq), gold start and end positions (batch,)."""
     longest = max(len(w.ids) for w in windows)
     ids = np.zeros((len(windows), longest), np.int64)
     mask, types = np.zeros_like(ids), np.zeros_like(ids)
@@ -103,5 +103,4 @@ def collate(windows: Sequence[Window]) -> Batch:
         "token_type_ids": torch.from_numpy(types),
         "start_positions": torch.tensor([w.start for w in windows]),
         "end_positions": torch.tensor([w.end for w in windows]),
-        "example": torch.tensor([w.index for w in windows]),
     }

@@ -28,8 +28,6 @@ class Window:
     start: int = 0
     end: int = 0
     """Gold token positions for training; 0, the [CLS] token, where this window holds no answer."""
-    index: int = 0
-    """Its place among all training windows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from pipeline.report import page
-from pipeline.report.summary import RunSummary
+from pipeline.report.summary import Curve, RunSummary
 from tests.report.conftest import HOSTILE
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -204,3 +205,15 @@ def test_marks_stay_inside_the_figure(summary: RunSummary, tmp_path: Path, size_
             width = float(str(attributes["width"]))
         for name in ("cx", "x", "x1", "x2"):
             assert -1 <= float(attributes.get(name) or 0) <= width or not width
+
+
+def test_loss_curves_are_drawn_for_what_was_trained_here(summary: RunSummary, tmp_path: Path) -> None:
+    assert 'id="curves-heading"' not in page.render(summary, tmp_path).read_text(encoding="utf-8")
+    curve = Curve(stage="distil", steps=(20, 40, 60), losses=(9.5, 4.25, 2.125))
+    html = page.render(dataclasses.replace(summary, curves=(curve,)), tmp_path).read_text(encoding="utf-8")
+    assert "distil: loss 2.12 at the end" in html
+    assert "60 steps" in html
+    points = re.findall(r'<polyline points="([^"]+)"', html)
+    assert len(points) == 2  # wide and narrow
+    heights = [float(pair.split(",")[1]) for pair in points[0].split()]
+    assert heights == sorted(heights)  # the loss falls, so the curve goes down the page
