@@ -92,7 +92,8 @@ def test_a_classifier_gives_its_logits_at_every_length(
     runner = exporter.runner(exporter.lower(tiny_classifier, tmp_path).path)
     for length in (1, 2, 7, MAX_LENGTH):
         (logits,) = runner(*window(length))
-        assert (logits.shape, logits.dtype) == ((1, 2), np.float32)
+        assert logits.shape == (1, 2)
+        assert logits.dtype == np.float32
         assert off_by(runner, tiny_classifier, *window(length)) < TOLERANCE
 
 
