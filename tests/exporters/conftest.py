@@ -11,7 +11,7 @@ import torch
 from exporters import base
 from exporters.base import Lowered
 from pipeline import numerics
-from pipeline.models.student import AnsweringStudent, LayerShape, StudentConfig
+from pipeline.models.student import Head, LayerShape, StudentConfig, build
 from pipeline.types import Quantization, Student, TensorPlan
 
 MAX_LENGTH = 64
@@ -20,12 +20,14 @@ VOCABULARY = 200
 KEPT = ("layers.0.attention.query", "layers.1.feed_forward.inner", "qa_outputs", "embeddings.position")
 
 
-def make_student(kept: tuple[str, ...] = ()) -> Student:
+def make_student(kept: tuple[str, ...] = (), head: Head = "question-answering") -> Student:
     """2 layers × 32 with layer norms that scale, so that folding one into a linear would show."""
     torch.manual_seed(3)
     shapes = (LayerShape(heads=2, neurons=48), LayerShape(heads=1, neurons=64))
-    model = AnsweringStudent(
-        StudentConfig(vocabulary=VOCABULARY, positions=MAX_LENGTH, hidden=32, head_size=16, layers=shapes)
+    model = build(
+        StudentConfig(
+            vocabulary=VOCABULARY, positions=MAX_LENGTH, hidden=32, head_size=16, layers=shapes, head=head
+        )
     ).eval()
     plans = {}
     with torch.no_grad():
@@ -46,7 +48,13 @@ def make_student(kept: tuple[str, ...] = ()) -> Student:
                 dtype="float32" if path in kept else "int8",
                 activations="float" if table or path in kept else "dynamic-int8",
             )
-    return Student(name="tiny", module=model, quantization=Quantization(tensors=plans), max_length=MAX_LENGTH)
+    return Student(
+        name="tiny",
+        module=model,
+        quantization=Quantization(tensors=plans),
+        max_length=MAX_LENGTH,
+        outputs=model.outputs,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +66,12 @@ def tiny() -> Student:
 def tiny_kept() -> Student:
     """The same with the weights of KEPT in float."""
     return make_student(KEPT)
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier() -> Student:
+    """The same layers under a head of two labels, as many as the shortest window has tokens."""
+    return make_student(head="text-classification")
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,24 @@ def test_logits_are_float32_as_long_as_the_window(runner: Runner) -> None:
         assert logits.dtype == np.float32
 
 
+def test_a_classifier_gives_its_logits_at_every_length(
+    target: str, tiny_classifier: Student, tmp_path: Path
+) -> None:
+    exporter = base.get(target)
+    runner = exporter.runner(exporter.lower(tiny_classifier, tmp_path).path)
+    for length in (1, 2, 7, MAX_LENGTH):
+        (logits,) = runner(*window(length))
+        assert logits.shape == (1, 2)
+        assert logits.dtype == np.float32
+        assert off_by(runner, tiny_classifier, *window(length)) < TOLERANCE
+
+
+def test_the_outputs_of_no_task_are_refused() -> None:
+    assert base.signature(["end_logits", "start_logits"]) == ("start_logits", "end_logits")
+    with pytest.raises(UsageError, match="the program gives logits, other, which is no task's outputs"):
+        base.signature(["other", "logits"])
+
+
 def test_lengths_ascend_to_the_students_longest(runner: Runner) -> None:
     assert runner.lengths[-1] == MAX_LENGTH
     assert list(runner.lengths) == sorted(set(runner.lengths))

@@ -24,14 +24,14 @@ from pipeline import recipe as recipes
 from pipeline import stages
 from pipeline.models import student
 from pipeline.models.answerer import TorchStudent
-from pipeline.models.student import AnsweringStudent, Layer, LayerShape, StudentConfig
+from pipeline.models.student import AnsweringStudent, Layer, LayerShape, StudentConfig, StudentModel
 from pipeline.recipe import Recipe
 from pipeline.shipped import Pretrained
 from pipeline.store import Stage, Store
 from pipeline.tasks.dataset import QuestionSet
 from pipeline.types import Artifact, Silent, Student
 
-Break = Callable[[AnsweringStudent], None]
+Break = Callable[[Any], None]
 
 
 def NOT_A_NUMBER(model: AnsweringStudent) -> None:
@@ -60,9 +60,9 @@ class FakeRunner:
         model = student.load(program)
         self.run, self.lengths = TorchStudent(model), tuple(range(1, model.config.positions + 1))
 
-    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        start, end = self.run(input_ids, attention_mask)
-        return start.astype(np.float16).astype(np.float32), end.astype(np.float16).astype(np.float32)
+    def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, ...]:
+        outputs = self.run(input_ids, attention_mask)
+        return tuple(output.astype(np.float16).astype(np.float32) for output in outputs)
 
     def intermediate(
         self, input_ids: np.ndarray, attention_mask: np.ndarray, modules: tuple[str, ...]
@@ -94,17 +94,10 @@ class FakeExporter:
         return FakeRunner(program)
 
 
-def _copy(module: Any) -> AnsweringStudent:
+def _copy(module: Any) -> StudentModel:
     """A student of its own with the module's weights; verify also lowers students cut short."""
-    tables, layers = module.embeddings, list(module.layers)
-    config = StudentConfig(
-        vocabulary=tables.word.num_embeddings,
-        positions=tables.position.num_embeddings,
-        hidden=tables.word.embedding_dim,
-        head_size=layers[0].attention.head_size if layers else 1,
-        layers=tuple(LayerShape(la.attention.heads, la.feed_forward.inner.out_features) for la in layers),
-    )
-    model = AnsweringStudent(config)
+    assert isinstance(module, StudentModel)
+    model = student.build(module.config)
     model.load_state_dict(module.state_dict())
     return model.eval()
 
