@@ -28,6 +28,7 @@ from pipeline.models.student import AnsweringStudent, Layer, LayerShape, Student
 from pipeline.recipe import Recipe
 from pipeline.shipped import Pretrained
 from pipeline.store import Stage, Store
+from pipeline.tasks.corpus import CorpusText
 from pipeline.tasks.dataset import QuestionSet
 from pipeline.types import Artifact, Silent, Student
 
@@ -136,7 +137,17 @@ class Chain:
 
 def make_chain(root: Path, encoder: Path, questions: Path) -> Chain:
     """Runs every stage but the benches, wired as pipeline.run does, into a store at `root`."""
-    recipe = small_recipe(encoder, questions)
+    text = root.parent / "text.txt"
+    text.write_text("The old mill was built by the river.\nThe tower is a bridge of light.\n" * 9, "utf-8")
+    pretrain = {
+        "corpus": {"source": str(text)},
+        "length": 24,
+        "epochs": 1,
+        "tokens_per_batch": 256,
+        "soft": 0.0,
+        "mlm": 1.0,
+    }
+    recipe = small_recipe(encoder, questions, pretrain=pretrain)
     task, seed, exporter = recipe.task, recipe.seed, FakeExporter()
     train, held_out = QuestionSet(recipe.data.train), QuestionSet(recipe.data.eval)
     store = Store(root, seed=seed, shipped=Pretrained(root / "nothing"))
@@ -150,9 +161,25 @@ def make_chain(root: Path, encoder: Path, questions: Path) -> Chain:
     teacher = make(
         stages.Teach(encoder=recipe.teacher, questions=train, task=task, options=recipe.teach, seed=seed)
     )
+    assert recipe.pretrain is not None
+    general = make(
+        stages.Pretrain(
+            encoder=recipe.teacher,
+            corpus=CorpusText(recipe.pretrain.corpus),
+            shape=recipe.student,
+            options=recipe.pretrain,
+            seed=seed,
+        )
+    )
     distilled = make(
         stages.Distil(
-            teacher=teacher, questions=train, task=task, shape=recipe.student, options=recipe.distil, seed=seed
+            teacher=teacher,
+            questions=train,
+            task=task,
+            shape=recipe.student,
+            options=recipe.distil,
+            seed=seed,
+            general=general,
         )
     )
     few = QuestionSet(recipe.data.calibration)

@@ -20,7 +20,7 @@ from pipeline.store import Stage, hash_tree, key_of, tool_version, tree_digest
 from pipeline.types import Artifact, Silent
 from tests.stages.conftest import Chain, FakeExporter, small_recipe
 
-NAMES = ("teach", "distil", "prune", "quantize", "evaluate", "export", "verify", "bundle")
+NAMES = ("teach", "pretrain", "distil", "prune", "quantize", "evaluate", "export", "verify", "bundle")
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,9 @@ class Wiring:
     def peers(self, *given: object) -> tuple[str, ...]:
         return ()
 
+    def goes_on_alone(self) -> bool:
+        return True
+
     def evaluated(self, *given: object) -> None:
         pass
 
@@ -152,6 +155,9 @@ MODELS = {"teach", "distil", "prune", "quantize"}
         ("teach", {"storage": "int8"}, {"teach"}),
         ("teach", {"precision": "bfloat16"}, {"teach"}),
         ("student", {"layers": [0, 1]}, {"distil"}),
+        ("student", {"hidden": 24}, {"distil"}),
+        ("student", {"initial": "random"}, {"distil"}),
+        ("launch", {"gradient_checkpointing": True, "save_steps": 5, "teacher_outputs": "once"}, set()),
         ("distil", {"temperature": 3.0}, {"distil"}),
         ("distil", {"hard": 1.0}, {"distil"}),
         ("distil", {"dropout": 0.0}, {"distil"}),
