@@ -64,7 +64,7 @@ def text_recipe(encoder: Path, texts: Path, task: dict[str, Any]) -> recipes.Rec
         },
         "teacher": {"source": str(encoder)},
         "teach": {"epochs": 12, "learning_rate": 2e-3, "tokens_per_batch": 64, "dropout": 0.0},
-        "distil": {"epochs": 12, "learning_rate": 2e-3, "tokens_per_batch": 64, "dropout": 0.0},
+        "distil": {"epochs": 40, "learning_rate": 2e-3, "tokens_per_batch": 64, "dropout": 0.0},
         "prune": {"keep_neurons": 0.75, "importance": "taylor"},
         "verify": {"questions": 12, "golden_cases": 3, "max_f1_drop": 10.0},
         "bench": {"length": 32, "runs": 2, "warmup": 1, "baseline": "bert-tiny"},
