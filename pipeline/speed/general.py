@@ -17,7 +17,8 @@ from pipeline.speed.models import Pair
 from pipeline.speed.pace import Paced, Tick
 from pipeline.speed.rounds import Meter, Program, Ticking, Timed, timed
 from pipeline.stages.pretrain import general_loss
-from pipeline.tasks.corpus import MaskedSequences, Packed, collate
+from pipeline.tasks.corpus import Packed
+from pipeline.tasks.masking import MaskedSequences, collate
 from pipeline.training import Batch, Feed
 
 PUBLISHED, OURS = "published loop", "ours"

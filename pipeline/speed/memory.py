@@ -24,7 +24,8 @@ def stream(text: Path) -> int:
     from pipeline.models import checkpoint
     from pipeline.recipe import Corpus
     from pipeline.schedule import PooledSchedule
-    from pipeline.tasks.corpus import CorpusText, MaskedSequences, collate
+    from pipeline.tasks.corpus import CorpusText
+    from pipeline.tasks.masking import MaskedSequences, collate
     from pipeline.types import Silent
 
     tokenizer = checkpoint.load_tokenizer(checkpoint.SHIPPED / "pocket-teacher")

@@ -18,7 +18,8 @@ from pipeline.numerics import round_to_storage
 from pipeline.recipe import Checkpoint, Launch, StudentShape
 from pipeline.recipe import Pretrain as Settings
 from pipeline.schedule import PooledSchedule
-from pipeline.tasks.corpus import CorpusText, MaskedSequences, collate
+from pipeline.tasks.corpus import CorpusText
+from pipeline.tasks.masking import MaskedSequences, collate
 from pipeline.training import Batch, Feed, train
 from pipeline.types import Progress, RecipeError
 

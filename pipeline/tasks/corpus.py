@@ -1,4 +1,4 @@
-"""Text without labels: read as a stream, packed once into a file of token sequences, masked when it is seen.
+"""Text without labels: read as a stream, packed once into a file of token sequences.
 
 Nothing here holds the corpus in memory. On disk a packed corpus is three files: `tokens.bin`, all sequences
 end to end; `ends.bin`, where each ends; `packed.json`, written last, which says that both are whole.
@@ -12,19 +12,16 @@ import json
 import os
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from pipeline import distributed
-from pipeline.losses import NOT_MASKED
 from pipeline.recipe import Corpus
 from pipeline.types import DataError, Progress
 
@@ -364,63 +361,3 @@ class Packed:
         size = self.dtype.itemsize
         raw = os.pread(self._tokens, (end - begin) * size, begin * size)
         return np.frombuffer(raw, self.dtype).astype(np.int64)
-
-
-Place = tuple[int, int]
-"""Epoch and sequence: together with the seed they fix what is masked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Masked:
-    """A sequence with some tokens hidden; `words` holds those, and −100 everywhere else. int64 (seq,) each."""
-
-    ids: np.ndarray
-    words: np.ndarray
-
-
-class MaskedSequences(Dataset[Masked]):
-    """Packed sequences, masked anew in every epoch (dynamic masking: Liu et al. 2019, section 4.1)."""
-
-    def __init__(self, packed: Packed, share: float, seed: int) -> None:
-        self.packed, self.share, self.seed = packed, share, seed
-
-    def __len__(self) -> int:
-        return len(self.packed)
-
-    def __getitem__(self, place: Place) -> Masked:
-        epoch, index = place
-        random = np.random.default_rng([self.seed, epoch, index])
-        return masked(self.packed.ids(index), self.share, self.packed, random)
-
-
-def masked(ids: np.ndarray, share: float, packed: Packed, random: np.random.Generator) -> Masked:
-    """Picks each token but the special ones with chance `share`, and hides it.
-
-    Of those picked, 80 % become [MASK], 10 % a random word, 10 % stay (Devlin et al. 2018, section 3.1).
-    """
-    ids, words = ids.copy(), np.full_like(ids, NOT_MASKED)
-    if share == 0:
-        return Masked(ids, words)
-    picked = (random.random(len(ids)) < share) & ~np.isin(ids, packed.special)
-    words[picked] = ids[picked]
-    fate = random.random(len(ids))
-    other = random.integers(0, packed.vocabulary, len(ids))
-    ids = np.where(picked & (fate < 0.8), packed.mask, ids)
-    ids = np.where(picked & (fate >= 0.9), other, ids)
-    return Masked(ids, words)
-
-
-def collate(sequences: Sequence[Masked]) -> dict[str, torch.Tensor]:
-    """Sequences → input_ids, attention_mask and words (batch, seq), padded at the end."""
-    longest = max(len(s.ids) for s in sequences)
-    ids = np.zeros((len(sequences), longest), np.int64)
-    mask, words = np.zeros_like(ids), np.full_like(ids, NOT_MASKED)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence.ids)] = sequence.ids
-        mask[row, : len(sequence.ids)] = 1
-        words[row, : len(sequence.ids)] = sequence.words
-    return {
-        "input_ids": torch.from_numpy(ids),
-        "attention_mask": torch.from_numpy(mask),
-        "words": torch.from_numpy(words),
-    }

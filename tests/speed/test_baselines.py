@@ -15,9 +15,9 @@ from pipeline.recipe import Distil, Task
 from pipeline.speed import data, general, models, plain, published, qa
 from pipeline.speed.rounds import Meter
 from pipeline.stages.pretrain import general_loss
-from pipeline.tasks.corpus import MaskedSequences, collate
 from pipeline.tasks.dataset import Windows
 from pipeline.tasks.dataset import collate as collate_windows
+from pipeline.tasks.masking import MaskedSequences, collate
 
 TASK = Task(max_length=200, stride=16)
 
