@@ -86,12 +86,17 @@ def cheaper(recipe: Recipe, given: argparse.Namespace) -> tuple[Recipe, tuple[st
             continue
         if settings is None:
             raise UsageError(f"--pretrain-epochs was given, but recipe {recipe.name} has no [pretrain]")
+        if section == "pretrain" and epochs == 0:
+            del table["pretrain"]
+            said.append("no pretraining")
+            continue
         table.setdefault(section, {})["epochs"] = epochs
         said.append(f"{section}.epochs {epochs:g} in place of {settings.epochs:g}")
-    if given.eval_limit is not None:
-        entry = recipe.data.eval
-        table["data"]["eval"] = {"source": entry.source, "split": entry.split, "limit": given.eval_limit}
-        said.append(f"the first {given.eval_limit} evaluation questions")
+    for name, limit in (("train", given.train_limit), ("eval", given.eval_limit)):
+        if limit is not None:
+            entry = getattr(recipe.data, name)
+            table["data"][name] = {"source": entry.source, "split": entry.split, "limit": limit}
+            said.append(f"the first {limit:,} examples to {'train on' if name == 'train' else 'evaluate on'}")
     return recipes.build(table, "the flags"), tuple(said)
 
 
@@ -253,8 +258,11 @@ def _flags() -> argparse.ArgumentParser:
         "--depths", nargs="+", default=[], metavar="LAYERS", help="other layers to keep: '0 2 3 5' '0 3'"
     )
     parser.add_argument("--epochs", type=float, help="overrides distil.epochs; 0.1 is a tenth of the windows")
-    parser.add_argument("--pretrain-epochs", type=float, help="overrides pretrain.epochs")
-    parser.add_argument("--eval-limit", type=int, help="evaluates on the first so many questions")
+    parser.add_argument(
+        "--pretrain-epochs", type=float, help="overrides pretrain.epochs; 0 leaves pretraining out"
+    )
+    parser.add_argument("--train-limit", type=int, help="trains on the first so many examples, the teacher too")
+    parser.add_argument("--eval-limit", type=int, help="evaluates on the first so many examples")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and what would be reused")
     return parser
 

@@ -77,7 +77,8 @@ def test_what_would_say_nothing_is_skipped_with_a_reason() -> None:
 
 
 def given(**entries: Any) -> argparse.Namespace:
-    return argparse.Namespace(**{"epochs": None, "pretrain_epochs": None, "eval_limit": None, **entries})
+    flags = ("epochs", "pretrain_epochs", "train_limit", "eval_limit")
+    return argparse.Namespace(**{**dict.fromkeys(flags), **entries})
 
 
 def test_a_cheaper_budget_is_the_same_for_all_and_is_said() -> None:
@@ -87,10 +88,13 @@ def test_a_cheaper_budget_is_the_same_for_all_and_is_said() -> None:
     assert said == (
         "distil.epochs 0.1 in place of 1.5",
         "pretrain.epochs 0.2 in place of 1",
-        "the first 50 evaluation questions",
+        "the first 50 examples to evaluate on",
     )
     assert less.pretrain is not None
     assert (less.distil.epochs, less.pretrain.epochs, less.data.eval.limit) == (0.1, 0.2, 50)
+    less, said = ablate.cheaper(pocket, given(pretrain_epochs=0, train_limit=8000))
+    assert said == ("no pretraining", "the first 8,000 examples to train on")
+    assert (less.pretrain, less.data.train.limit, less.data.train.fingerprint) == (None, 8000, None)
     with pytest.raises(UsageError, match="--pretrain-epochs was given, but recipe tiny has no"):
         ablate.cheaper(tiny, given(pretrain_epochs=1.0))
 
