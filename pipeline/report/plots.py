@@ -77,7 +77,7 @@ def _size_against_score(summary: RunSummary, width: int) -> Drawing:
         drawing.text(across(megabytes), bottom + 19, f"{megabytes:g}", "tick", "middle")
     drawing.line(left, bottom, right, bottom, "axis")
     drawing.text(right, bottom + 38, "size in MB, logarithmic", "tick", "end")
-    drawing.text(left - 8, top - 12, title, "tick", "end")
+    drawing.text(0, top - 12, title, "tick")
     paper = across(figures.PAPER_MEGABYTES)
     said = f"{figures.PAPER_MEGABYTES:.0f} MB: " + (
         "the paper’s phone app, published" if width == WIDE else "the paper’s app"
