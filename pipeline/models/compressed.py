@@ -26,7 +26,8 @@ def plan(model: StudentModel, options: Quantize) -> Quantization:
     for path, module in model.named_modules():
         kept = path in options.keep_float
         if isinstance(module, nn.Linear):
-            if options.linears == "int8" and not kept:
+            # A single output is a product and a sum to the converters, not a matrix product: it stays float.
+            if options.linears == "int8" and not kept and module.out_features > 1:
                 made = TensorPlan(role="linear", dtype="int8", activations="dynamic-int8")
             else:
                 made = TensorPlan(role="linear", dtype="float32")

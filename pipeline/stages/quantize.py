@@ -23,7 +23,7 @@ class Quantize:
     options: Settings
 
     name = "quantize"
-    version = 1
+    version = 2
 
     def settings(self) -> Mapping[str, Any]:
         return self.options.model_dump(mode="json")

@@ -20,13 +20,19 @@ VOCABULARY = 200
 KEPT = ("layers.0.attention.query", "layers.1.feed_forward.inner", "qa_outputs", "embeddings.position")
 
 
-def make_student(kept: tuple[str, ...] = (), head: Head = "question-answering") -> Student:
+def make_student(kept: tuple[str, ...] = (), head: Head = "question-answering", labels: int = 2) -> Student:
     """2 layers × 32 with layer norms that scale, so that folding one into a linear would show."""
     torch.manual_seed(3)
     shapes = (LayerShape(heads=2, neurons=48), LayerShape(heads=1, neurons=64))
     model = build(
         StudentConfig(
-            vocabulary=VOCABULARY, positions=MAX_LENGTH, hidden=32, head_size=16, layers=shapes, head=head
+            vocabulary=VOCABULARY,
+            positions=MAX_LENGTH,
+            hidden=32,
+            head_size=16,
+            layers=shapes,
+            head=head,
+            labels=labels,
         )
     ).eval()
     plans = {}
@@ -68,10 +74,14 @@ def tiny_kept() -> Student:
     return make_student(KEPT)
 
 
-@pytest.fixture(scope="session")
-def tiny_classifier() -> Student:
-    """The same layers under a head of two labels, as many as the shortest window has tokens."""
-    return make_student(head="text-classification")
+@pytest.fixture(scope="session", params=[2, 1], ids=["two labels", "a value"])
+def tiny_classifier(request: pytest.FixtureRequest) -> Student:
+    """The same layers under a head of two labels, as many as a short window has tokens, or of one value.
+
+    The recipe's plan leaves a single output in float.
+    """
+    kept = ("classifier",) if request.param == 1 else ()
+    return make_student(kept, "text-classification", request.param)
 
 
 @pytest.fixture(scope="session")

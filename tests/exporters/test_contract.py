@@ -90,9 +90,10 @@ def test_a_classifier_gives_its_logits_at_every_length(
 ) -> None:
     exporter = base.get(target)
     runner = exporter.runner(exporter.lower(tiny_classifier, tmp_path).path)
+    labels = tiny_classifier.module.config.labels
     for length in (1, 2, 7, MAX_LENGTH):
         (logits,) = runner(*window(length))
-        assert logits.shape == (1, 2)
+        assert logits.shape == (1, labels)
         assert logits.dtype == np.float32
         assert off_by(runner, tiny_classifier, *window(length)) < TOLERANCE
 

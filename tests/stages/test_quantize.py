@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from pipeline.models import compressed, student
-from pipeline.models.student import LayerShape
+from pipeline.models.student import LayerShape, StudentConfig
 from pipeline.recipe import Quantize as Settings
 from pipeline.stages.quantize import Quantize
 from pipeline.types import Artifact, RecipeError, Silent
@@ -150,3 +150,18 @@ def test_an_unknown_module_is_refused_in_a_sentence(name: str, pruned: Artifact,
     assert "embeddings.word" in said
     assert "\n" not in said
     assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(("labels", "dtype"), [(1, "float32"), (2, "int8")])
+def test_a_single_output_stays_float(labels: int, dtype: str) -> None:
+    config = StudentConfig(
+        vocabulary=20,
+        positions=8,
+        hidden=16,
+        head_size=8,
+        layers=(),
+        head="text-classification",
+        labels=labels,
+    )
+    plans = compressed.plan(student.build(config), Settings()).tensors
+    assert plans["classifier.weight"].dtype == dtype
