@@ -18,6 +18,7 @@ from transformers import (
 
 from pipeline import benchmarks, evaluate
 from pipeline.tasks.question_answering import Window
+from pipeline.types import Answerer
 from tests.test_run import call
 from tests.test_run_refusals import refusal
 
@@ -37,8 +38,8 @@ def pair_classifier(encoder_folder: Path, tmp_path_factory: pytest.TempPathFacto
         num_attention_heads=2,
         intermediate_size=64,
         initializer_range=0.4,
-        num_labels=2,
     )
+    config.num_labels = 2
     BertForSequenceClassification(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -110,12 +111,12 @@ def test_a_pass_sees_every_window_once_after_the_warm_up(tokenizer: PreTrainedTo
     seen: dict[str, list[int]] = {"one": [], "two": []}
     order: list[str] = []
 
-    def model(name: str) -> benchmarks.Answerer:
-        def run(ids: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, ...]:
-            assert mask.shape == ids.shape
-            seen[name].append(ids.shape[1])
+    def model(name: str) -> Answerer:
+        def run(input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, ...]:
+            assert attention_mask.shape == input_ids.shape
+            seen[name].append(input_ids.shape[1])
             order.append(name)
-            return (ids,)
+            return (input_ids,)
 
         return run
 

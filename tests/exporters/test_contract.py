@@ -17,6 +17,7 @@ import torch
 
 from exporters import base
 from exporters.base import TARGETS, Lowered, Runner
+from pipeline.models.student import StudentModel
 from pipeline.types import MissingTool, Quantization, Student, TensorPlan, UsageError
 from tests.exporters.conftest import KEPT, MAX_LENGTH, VOCABULARY
 
@@ -90,6 +91,7 @@ def test_a_classifier_gives_its_logits_at_every_length(
 ) -> None:
     exporter = base.get(target)
     runner = exporter.runner(exporter.lower(tiny_classifier, tmp_path).path)
+    assert isinstance(tiny_classifier.module, StudentModel)
     labels = tiny_classifier.module.config.labels
     for length in (1, 2, 7, MAX_LENGTH):
         (logits,) = runner(*window(length))
