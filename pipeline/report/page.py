@@ -153,6 +153,7 @@ def _made_from(summary: RunSummary) -> Iterator[tuple[str, str]]:
         "Teacher": at("teacher", "source"),
         "Trained on": at("data", "train", "source"),
         "Student": at("student", "source") or (layers and f"{which} of the teacher"),
+        "First distilled on": at("pretrain", "corpus", "source"),
         "Pruned to": " and ".join(kept),
         "Linears in": at("quantize", "linears"),
         "Embeddings in": at("quantize", "embeddings"),
