@@ -20,7 +20,6 @@ from pipeline.tasks.methods import methods_of
 from pipeline.types import Answerer, UsageError
 
 SQUAD, IMDB = "squad", sentences.IMDB
-NAMES = (SQUAD, *BENCHMARKS, IMDB)
 HUB = {SQUAD: "rajpurkar/squad", IMDB: IMDB}
 LENGTHS = {SQUAD: 384, IMDB: 512}
 """Longest windows of a checkpoint; of GLUE's tasks 128. A bundle brings its own."""

@@ -102,7 +102,7 @@ def test_an_export_is_measured_in_its_own_process(tmp_path: Path) -> None:
     tiny = recipe.load("tiny")
     wall, peak = bench_export.in_own_process("tiny", tmp_path, "tflite")
     made = bench_export.cost_of(tiny, tmp_path, "tflite", wall, peak)
-    assert 0 < made.lowering_seconds < made.wall_seconds
+    assert 0 < made.lowering_seconds < made.wall_seconds < 120
     assert 100e6 < made.peak_resident_bytes < 4e9
     assert 100_000 < made.size_bytes < 20_000_000
     assert made.tools.keys() >= {"torch", "litert-torch"}

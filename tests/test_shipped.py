@@ -195,7 +195,6 @@ def shipped_artifact(stage: Stage, seed: int) -> Artifact:
     return Artifact(kind=stage.name, path=Path(), key=key, sha256=manifest["sha256"], parents=(), metrics={})
 
 
-@pytest.mark.skipif(not SHIPPED, reason="no trained results ship yet")
 def test_recipe_pocket_finds_what_ships() -> None:
     pocket = recipes.load("pocket")
     train = QuestionSet(pocket.data.train)

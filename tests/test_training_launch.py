@@ -133,10 +133,7 @@ def test_a_tool_that_is_not_installed_is_named(
 
 
 def test_losses_go_to_tensorboard(encoder_folder: Path, text: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-not-found,unused-ignore]
-        EventAccumulator,
-    )
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     work = tmp_path / "work"
     run(encoder_folder, text, work, Silent(), Launch(report_to="tensorboard", logs=str(tmp_path / "logs")))

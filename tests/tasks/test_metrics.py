@@ -7,6 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy import stats as scipy_stats
+from sklearn import metrics as sklearn_metrics
 
 from pipeline.tasks import metrics
 
@@ -50,12 +52,11 @@ def test_what_is_undefined_counts_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_as_others_compute_them(seed: int) -> None:
-    sklearn, scipy = pytest.importorskip("sklearn.metrics"), pytest.importorskip("scipy.stats")
     random = np.random.default_rng(seed)
     gold, given = random.integers(0, 2, 50), random.integers(0, 2, 50)
-    assert metrics.accuracy(gold, given) == pytest.approx(sklearn.accuracy_score(gold, given))
-    assert metrics.f1(gold, given) == pytest.approx(sklearn.f1_score(gold, given))
-    assert metrics.matthews(gold, given) == pytest.approx(sklearn.matthews_corrcoef(gold, given))
+    assert metrics.accuracy(gold, given) == pytest.approx(sklearn_metrics.accuracy_score(gold, given))
+    assert metrics.f1(gold, given) == pytest.approx(sklearn_metrics.f1_score(gold, given))
+    assert metrics.matthews(gold, given) == pytest.approx(sklearn_metrics.matthews_corrcoef(gold, given))
     values, near = random.integers(0, 6, 80) / 2, random.normal(size=80).round(1)
-    assert metrics.pearson(values, near) == pytest.approx(scipy.pearsonr(values, near)[0])
-    assert metrics.spearman(values, near) == pytest.approx(scipy.spearmanr(values, near)[0])
+    assert metrics.pearson(values, near) == pytest.approx(scipy_stats.pearsonr(values, near)[0])
+    assert metrics.spearman(values, near) == pytest.approx(scipy_stats.spearmanr(values, near)[0])
