@@ -67,8 +67,9 @@ class Calibration:
         if missing:
             return Estimate(cost=None, why_not=f"it needs the result of {missing[0]}, which is not here either")
         changes: dict[str, Any] = {name: self._stand_ins[parent.key] for name, parent in parents.items()}
-        if hasattr(stage, "teacher_outputs"):
-            changes["teacher_outputs"] = "recompute"  # else a few steps would wait for a pass over all data
+        if hasattr(stage, "launch"):
+            # Else a few steps would wait for the teacher's pass over all data.
+            changes["launch"] = stage.launch.model_copy(update={"teacher_outputs": "recompute"})
         rehearsed: Any = replace(stage, **changes)  # type: ignore[type-var]
         out, rehearsal = self.scratch / key / "out", Rehearsal()
         out.mkdir(parents=True)

@@ -10,9 +10,10 @@ import torch
 
 from pipeline import stages
 from pipeline.estimate import UNMADE, Calibration, Estimate
-from pipeline.recipe import Checkpoint, Distil, Questions, StudentShape, Task, Teach
+from pipeline.recipe import Checkpoint, Distil, Launch, Questions, StudentShape, Task, Teach
 from pipeline.rehearsal import Cost
 from pipeline.store import key_of
+from pipeline.targets import Stored
 from pipeline.tasks.dataset import QuestionSet
 from pipeline.types import Artifact, Silent
 
@@ -62,6 +63,18 @@ def test_a_stage_and_the_next_one_are_rehearsed(teach: stages.Teach, tmp_path: P
     assert second.cost is not None
     assert second.stand_ins == ("teach",)
     assert "untrained stand-in for teach" in "; ".join(second.sentences())
+
+
+@pytest.mark.parametrize("choice", ["auto", "once"])
+def test_the_teacher_is_not_asked_about_all_data(
+    choice: str, teach: stages.Teach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stored, "fill", lambda *given: pytest.fail("a pass over all data"))
+    calibration = Calibration(tmp_path)
+    calibration.estimate(teach, key_of(teach, 0))
+    launch = Launch.model_validate({"teacher_outputs": choice})
+    stage = replace(distil(teach), launch=launch)
+    assert calibration.estimate(stage, key_of(stage, 0)).cost is not None
 
 
 def test_what_is_not_here_is_said(teach: stages.Teach, tmp_path: Path) -> None:
