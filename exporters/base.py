@@ -39,6 +39,8 @@ class Lowered:
     size_bytes: int
     tools: Mapping[str, str] = field(default_factory=dict)
     """Package → version of everything that shaped the bytes."""
+    companions: tuple[Path, ...] = ()
+    """Files for developers that lie beside the program and that no app needs."""
 
 
 class Runner(Protocol):
@@ -69,8 +71,11 @@ class Exporter(Protocol):
     def why_unavailable(self) -> str | None:
         """A sentence with the command that helps, or None when everything is here."""
 
+    def why_not_run(self) -> str | None:
+        """A sentence where this machine can make programs of the target but not run them, or None."""
+
     def lower(self, student: Student, out: Path) -> Lowered:
-        """Writes the program into the folder `out`."""
+        """Writes the program, and what lies beside it, into the folder `out`."""
 
     def runner(self, program: Path, *, threads: int = 1) -> Runner:
         """Loads a program with what this machine has."""
@@ -94,7 +99,7 @@ def get(target: str) -> Exporter:
     """
     if target not in TARGETS:
         raise UsageError(f"unknown target {target!r}; targets are {', '.join(TARGETS)} and all")
-    module = importlib.import_module(f"exporters.{target}")
+    module = importlib.import_module(f"exporters.{target.replace('-', '_')}")
     exporter: Exporter = module.EXPORTER
     reason = exporter.why_unavailable()
     if reason:

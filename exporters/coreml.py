@@ -83,6 +83,9 @@ class CoreML:
     def why_unavailable(self) -> str | None:
         return missing(self.target, ("coremltools", "torch"))
 
+    def why_not_run(self) -> str | None:
+        return None
+
     def lower(self, student: Student, out: Path) -> Lowered:
         """Traces, converts and saves; the same student gives the same bytes.
 

@@ -41,6 +41,9 @@ class ExecutorchExporter:
     def why_unavailable(self) -> str | None:
         return missing(self.target, MODULES)
 
+    def why_not_run(self) -> str | None:
+        return None
+
     def lower(self, student: Student, out: Path) -> Lowered:
         path = out / f"{student.name}{self.suffix}"
         with quiet():

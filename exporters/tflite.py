@@ -49,6 +49,9 @@ class TfliteExporter:
     def why_unavailable(self) -> str | None:
         return missing(self.target, MODULES)
 
+    def why_not_run(self) -> str | None:
+        return None
+
     def lower(self, student: Student, out: Path) -> Lowered:
         path = out / f"{student.name}{self.suffix}"
         weights = {role: int8_weights(student, role) for role in OPERATIONS}

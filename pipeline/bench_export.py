@@ -230,7 +230,7 @@ def _store(recipe: Recipe, root: Path, *, fresh: bool = False) -> Store:
 
 def _export(recipe: Recipe, root: Path, target: str) -> Export:
     """Stage export of the student that the first child left in the store."""
-    from pipeline import stages
+    from pipeline import chain, stages
     from pipeline.runs import Run
 
     quantized = make_student(Run(recipe, _store(recipe, root), Console(quiet=True), dry=True))
@@ -240,6 +240,8 @@ def _export(recipe: Recipe, root: Path, target: str) -> Export:
         model_name=recipe.name,
         precision=stages.precision_of(recipe.quantize),
         task=recipe.task,
+        options=recipe.export,
+        calibration=chain.Sets.of(recipe).calibration,
     )
 
 

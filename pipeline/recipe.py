@@ -265,6 +265,28 @@ class Quantize(Record):
     """Module paths left in float32."""
 
 
+class CoreML(Record):
+    """What is chosen of a Core ML package; see `pipeline.types.CoreMLChoices`."""
+
+    layout: Literal["plain", "ane"] = "plain"
+    lengths: Literal["range", "enumerated"] = "range"
+    activations: Literal["float16", "int8"] = "float16"
+
+
+class Export(Record):
+    """How the student becomes a program."""
+
+    lengths: tuple[Annotated[int, Field(ge=1, le=512)], ...] = ()
+    """Sequence lengths of programs whose shapes are fixed; task.max_length alone when absent."""
+    coreml: CoreML = CoreML()
+
+    @model_validator(mode="after")
+    def _lengths_ascend(self) -> Export:
+        if list(self.lengths) != sorted(set(self.lengths)):
+            raise ValueError(f"lengths must ascend, got {list(self.lengths)}")
+        return self
+
+
 class Verify(Record):
     """The tolerance that turns measurements into a verdict."""
 
@@ -325,9 +347,19 @@ class Recipe(Record):
     distil: Distil = Distil()
     prune: Prune = Prune()
     quantize: Quantize = Quantize()
+    export: Export = Export()
     verify: Verify = Verify()
     bench: Bench = Bench()
     launch: Launch = Launch()
+
+    @model_validator(mode="after")
+    def _lengths_reach_the_longest(self) -> Recipe:
+        if self.export.lengths and self.export.lengths[-1] != self.task.max_length:
+            raise ValueError(
+                f"export.lengths must end with task.max_length, {self.task.max_length}, "
+                f"got {list(self.export.lengths)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _bench_at_the_programs_length(self) -> Recipe:

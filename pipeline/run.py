@@ -74,6 +74,8 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
             model_name=recipe.name,
             precision=stages.precision_of(recipe.quantize),
             task=task,
+            options=recipe.export,
+            calibration=calibration,
         )
         program = run(export, target)
         check = stages.Verify(

@@ -104,6 +104,18 @@ class Quantization:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CoreMLChoices:
+    """What a recipe may choose of a Core ML package."""
+
+    layout: Literal["plain", "ane"] = "plain"
+    """ane: channels first, four-dimensional, linears as 1 × 1 convolutions, attention head by head."""
+    lengths: Literal["range", "enumerated"] = "range"
+    """range: any length (iOS 17); enumerated: the student's `lengths` only (iOS 18)."""
+    activations: Literal["float16", "int8"] = "float16"
+    """int8: inputs of linears too (W8A8), with ranges from the student's `calibration`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Student:
     """What an exporter lowers.
 
@@ -118,7 +130,15 @@ class Student:
     quantization: Quantization
     max_length: int
     outputs: tuple[str, ...] = ("start_logits", "end_logits")
+    lengths: tuple[int, ...] = ()
+    """Sequence lengths for a runtime whose shapes are fixed, ascending, max_length the last of them; none
+    stands for max_length alone."""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Vocabulary and tokenizer, name → path, for formats that carry them inside."""
+    calibration: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    """Real windows, int32 (1, seq) twice, for ranges of activations."""
+    coreml: CoreMLChoices = CoreMLChoices()
 
 
 class Answerer(Protocol):

@@ -234,6 +234,11 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def tokenizer_files(folder: Path) -> tuple[Path, ...]:
+    """Those of a folder's files that are the tokenizer."""
+    return tuple(folder / name for name in TOKENIZER_FILES if (folder / name).is_file())
+
+
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """tokenizer.json, tokenizer_config.json and vocab.txt (one token a line, line number = id)."""
     tokenizer.save_pretrained(folder)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from exporters.base import Exporter
-from pipeline.models import compressed
+from pipeline.models import checkpoint, compressed
 from pipeline.recipe import AnyTask
+from pipeline.recipe import Export as Options
+from pipeline.store import MANIFEST
+from pipeline.tasks.dataset import ExampleSet
 from pipeline.tasks.methods import methods_of
-from pipeline.types import Artifact, Progress
+from pipeline.types import Artifact, CoreMLChoices, Progress
+
+BESIDE = "beside"
+"""Folder of an export's result with what lies beside the program."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,19 +32,22 @@ class Export:
     model_name: str
     precision: str
     task: AnyTask
+    options: Options
+    calibration: ExampleSet[Any]
 
     name = "export"
-    version = 1
+    version = 2
 
     def settings(self) -> Mapping[str, Any]:
         return {
             "target": self.exporter.target,
             "file": self.file_name(),
             "max_length": self.task.max_length,
+            "options": self.options.model_dump(mode="json"),
         }
 
     def parents(self) -> Mapping[str, str]:
-        return {"student": self.quantized.sha256}
+        return {"student": self.quantized.sha256, "calibration": self.calibration.identity()}
 
     def tools(self) -> tuple[str, ...]:
         return ("torch", *self.exporter.packages)
@@ -56,17 +67,28 @@ class Export:
             "max_length": str(self.task.max_length),
             "student_sha256": self.quantized.sha256,
         }
-        student = compressed.load(self.quantized.path, self.model_name, self.task.max_length, metadata)
+        tokenizer = checkpoint.load_tokenizer(self.quantized.path)
+        windows = [w for example in self.calibration.examples for w in methods.windows(example, tokenizer)]
+        student = replace(
+            compressed.load(self.quantized.path, self.model_name, self.task.max_length, metadata),
+            lengths=self.options.lengths or (self.task.max_length,),
+            files={path.name: path for path in checkpoint.tokenizer_files(self.quantized.path)},
+            calibration=tuple((w.ids[None], np.ones_like(w.ids)[None]) for w in windows),
+            coreml=CoreMLChoices(**self.options.coreml.model_dump()),
+        )
         assert student.outputs == methods.outputs
         progress.update(0, 1, f"lowering to {self.exporter.target}")
         began = time.monotonic()
         lowered = self.exporter.lower(student, work)
         lowered.path.rename(out / self.file_name())
+        for companion in lowered.companions:
+            (out / BESIDE).mkdir(exist_ok=True)
+            companion.rename(out / BESIDE / companion.name)
         progress.update(1, 1)
         return {"size_bytes": float(lowered.size_bytes), "lowering_seconds": time.monotonic() - began}
 
 
 def program_of(export: Artifact) -> Path:
     """The program inside an export's result."""
-    (program,) = (path for path in export.path.iterdir() if path.name != "manifest.json")
+    (program,) = (path for path in export.path.iterdir() if path.name not in (MANIFEST, BESIDE))
     return program

@@ -83,6 +83,9 @@ class FakeExporter:
     def why_unavailable(self) -> str | None:
         return None
 
+    def why_not_run(self) -> str | None:
+        return None
+
     def lower(self, student_: Student, out: Path) -> Lowered:
         model = _copy(student_.module)
         self.broken(model)
@@ -187,7 +190,15 @@ def make_chain(root: Path, encoder: Path, questions: Path) -> Chain:
     quantized = make(stages.Quantize(pruned=pruned, options=recipe.quantize))
     make(stages.Evaluate(model=pruned, questions=held_out, task=task))
     exported = make(
-        stages.Export(quantized=quantized, exporter=exporter, model_name="small", precision="int8", task=task)
+        stages.Export(
+            quantized=quantized,
+            exporter=exporter,
+            model_name="small",
+            precision="int8",
+            task=task,
+            options=recipe.export,
+            calibration=few,
+        )
     )
     verified = make(
         stages.Verify(

@@ -77,6 +77,9 @@ class FakeExporter:
     def why_unavailable(self) -> str | None:
         return None
 
+    def why_not_run(self) -> str | None:
+        return None
+
     def lower(self, student: Student, out: Path) -> Lowered:
         self.lowered.append(student)
         path = out / f"{student.name}{self.suffix}"

@@ -193,7 +193,7 @@ def test_keys_follow_the_recipe_where_they_should_and_nowhere_else(
     [
         ("train", {"teach", "distil"}),
         ("eval", ANSWERS),
-        ("calibration", {"prune"}),
+        ("calibration", {"prune", "export fake"}),
     ],
 )
 def test_keys_follow_the_questions(
