@@ -28,6 +28,14 @@ PER_TOKEN = ("start_logits", "end_logits")
 PER_WINDOW = ("logits",)
 """The output of a classifier or regression, as wide as there are labels."""
 SIGNATURES = (PER_TOKEN, PER_WINDOW)
+DESCRIPTIONS = {
+    "input_ids": "Token ids: [CLS] question [SEP] passage [SEP], or one or two texts with a [SEP] after each",
+    "attention_mask": "1 for a token, 0 for padding",
+    "start_logits": "How well the answer starts at each token",
+    "end_logits": "How well the answer ends at each token",
+    "logits": "A score for each label, or the value",
+}
+"""What a format with room for it says of an input or output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

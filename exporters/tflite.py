@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import math
 import operator
+import os
 import re
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from exporters import tflite_file
 from exporters.base import (
     INPUTS,
     Exporter,
@@ -29,12 +35,17 @@ if TYPE_CHECKING:
 
 MODULES = ("litert_torch", "ai_edge_quantizer", "ai_edge_litert")
 WEIGHT_BITS = 8
+CACHE_IN_MEMORY = ":memory"
+"""Where XNNPACK keeps packed weights; a path would keep them from one start to the next."""
 OPERATIONS = {"linear": "FULLY_CONNECTED", "embedding": "EMBEDDING_LOOKUP"}
 """Role in the plan → the operation that uses such a weight, as its second input."""
 
 
 class TfliteExporter:
-    """One signature of a fixed length: int32 (1, max_length) twice → the student's outputs."""
+    """A signature seq_N for every length N of the student: int32 (1, N) twice → the student's outputs.
+
+    All of them read one copy of the weights.
+    """
 
     target = "tflite"
     suffix = ".tflite"
@@ -44,6 +55,7 @@ class TfliteExporter:
         "litert-converter",
         "ai-edge-litert",
         "ai-edge-quantizer",
+        "flatbuffers",
     )
 
     def why_unavailable(self) -> str | None:
@@ -55,7 +67,7 @@ class TfliteExporter:
     def lower(self, student: Student, out: Path) -> Lowered:
         path = out / f"{student.name}{self.suffix}"
         weights = {role: int8_weights(student, role) for role in OPERATIONS}
-        path.write_bytes(_quantized(_converted(student), weights))
+        path.write_bytes(tflite_file.finished(_quantized(_converted(student), weights), student))
         return Lowered(
             target=self.target, path=path, size_bytes=path.stat().st_size, tools=versions(self.packages)
         )
@@ -68,40 +80,91 @@ EXPORTER: Exporter = TfliteExporter()
 
 
 class TfliteRunner:
-    """LiteRT's interpreter with XNNPACK, as in an Android app; padding to the program's length is its own."""
+    """LiteRT's CompiledModel on the CPU, as in an Android app.
+
+    A window runs in the shortest signature that holds it. XNNPACK packs weights into layouts of its own; its
+    cache, here in memory, lets all signatures use the same ones.
+    """
 
     emulated = False
-    note = "LiteRT's interpreter with the XNNPACK delegate, as on a phone's CPU."
+    note = "LiteRT's CompiledModel with XNNPACK, as on a phone's CPU."
 
     def __init__(self, program: Path, threads: int) -> None:
         with quiet():
-            from ai_edge_litert.interpreter import Interpreter
+            from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, HardwareAccelerator, Options
 
-            self._interpreter = Interpreter(model_path=str(program), num_threads=threads)
-            self._interpreter.allocate_tensors()
-            self._signature = self._interpreter.get_signature_runner()
-        self._outputs = signature(list(self._signature.get_output_details()))
-        length = self._signature.get_input_details()[INPUTS[0]]["shape"][1]
-        self.lengths: tuple[int, ...] = (int(length),)
+            cpu = CpuOptions(num_threads=threads, xnnpack_weight_cache_path=CACHE_IN_MEMORY)
+            model = CompiledModel.from_file(
+                str(program), options=Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
+            )
+        weakref.finalize(self, _close, model)
+        _hush_at_exit()
+        self._signatures = {
+            int(model.get_input_tensor_details(key)[INPUTS[0]]["shape"][1]): _Signature(model, key)
+            for key in model.get_signature_list()
+        }
+        self.lengths: tuple[int, ...] = tuple(sorted(self._signatures))
 
     def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, ...]:
         window = padded(input_ids, attention_mask, self.lengths)
-        outputs = self._signature(**dict(zip(INPUTS, window, strict=True)))
-        return tuple(cut(name, outputs[name], input_ids.shape[1]) for name in self._outputs)
+        run = self._signatures[window[0].shape[1]]
+        return tuple(cut(name, output, input_ids.shape[1]) for name, output in run(window))
+
+
+class _Signature:
+    """One signature of a loaded model, with its buffers, made when it is first run."""
+
+    def __init__(self, model: Any, key: str) -> None:
+        self._model, self._index = model, model.get_signature_index(key)
+        names = model.get_signature_list()[key]
+        self._inputs: list[str] = names["inputs"]
+        details = model.get_output_tensor_details(key)
+        self._outputs = [(name, tuple(details[name]["shape"])) for name in signature(names["outputs"])]
+        self._places = [names["outputs"].index(name) for name, _ in self._outputs]
+        self._buffers: tuple[list[Any], list[Any]] | None = None
+
+    def __call__(self, window: tuple[np.ndarray, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+        """int32 (1, N) twice → the outputs with their names, float32."""
+        if self._buffers is None:
+            with quiet():
+                made = self._model.create_input_buffers(self._index)
+                self._buffers = made, self._model.create_output_buffers(self._index)
+        inputs, outputs = self._buffers
+        given = dict(zip(INPUTS, window, strict=True))
+        for buffer, name in zip(inputs, self._inputs, strict=True):
+            buffer.write(given[name])
+        self._model.run_by_index(self._index, inputs, outputs)
+        for (name, shape), place in zip(self._outputs, self._places, strict=True):
+            yield name, outputs[place].read(math.prod(shape), np.float32).reshape(shape)
+
+
+def _close(model: Any) -> None:
+    """Ends a model's runtime, which reports that on the terminal."""
+    with quiet():
+        model.close()
+
+
+@functools.cache
+def _hush_at_exit() -> None:
+    """LiteRT's static objects report their end on the terminal too, when Python itself has ended."""
+    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
 
 
 def _converted(student: Student) -> bytes:
-    """The float program."""
+    """The float program, a signature for each length."""
     with quiet():
         import litert_torch
         import torch
 
-        window = torch.zeros(1, student.max_length, dtype=torch.int32)
-        samples = {"input_ids": window, "attention_mask": torch.ones_like(window)}
-        graph = torch.export.export(_named(student), (), samples).module()
-        _keep_weights(graph)
-        _keep_lookups(graph)
-        return bytes(litert_torch.convert(graph, sample_kwargs=samples).model_content())
+        made: Any = litert_torch
+        for length in student.lengths or (student.max_length,):
+            window = torch.zeros(1, length, dtype=torch.int32)
+            samples = {"input_ids": window, "attention_mask": torch.ones_like(window)}
+            graph = torch.export.export(_named(student), (), samples).module()
+            _keep_weights(graph)
+            _keep_lookups(graph)
+            made = made.signature(f"seq_{length}", graph, sample_kwargs=samples)
+        return bytes(made.convert().model_content())
 
 
 def _named(student: Student) -> torch.nn.Module:
