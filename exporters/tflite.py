@@ -8,7 +8,6 @@ import math
 import operator
 import os
 import re
-import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,11 +93,8 @@ class TfliteRunner:
             from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, HardwareAccelerator, Options
 
             cpu = CpuOptions(num_threads=threads, xnnpack_weight_cache_path=CACHE_IN_MEMORY)
-            model = CompiledModel.from_file(
-                str(program), options=Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
-            )
-        weakref.finalize(self, _close, model)
-        _hush_at_exit()
+            options = Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=cpu)
+            model = CompiledModel.from_file(str(program), environment=_environment(), options=options)
         self._signatures = {
             int(model.get_input_tensor_details(key)[INPUTS[0]]["shape"][1]): _Signature(model, key)
             for key in model.get_signature_list()
@@ -129,25 +125,27 @@ class _Signature:
             with quiet():
                 made = self._model.create_input_buffers(self._index)
                 self._buffers = made, self._model.create_output_buffers(self._index)
-        inputs, outputs = self._buffers
+                self._run(window, *self._buffers)
+        else:
+            self._run(window, *self._buffers)
+        outputs = self._buffers[1]
+        for (name, shape), place in zip(self._outputs, self._places, strict=True):
+            yield name, outputs[place].read(math.prod(shape), np.float32).reshape(shape)
+
+    def _run(self, window: tuple[np.ndarray, np.ndarray], inputs: list[Any], outputs: list[Any]) -> None:
         given = dict(zip(INPUTS, window, strict=True))
         for buffer, name in zip(inputs, self._inputs, strict=True):
             buffer.write(given[name])
         self._model.run_by_index(self._index, inputs, outputs)
-        for (name, shape), place in zip(self._outputs, self._places, strict=True):
-            yield name, outputs[place].read(math.prod(shape), np.float32).reshape(shape)
-
-
-def _close(model: Any) -> None:
-    """Ends a model's runtime, which reports that on the terminal."""
-    with quiet():
-        model.close()
 
 
 @functools.cache
-def _hush_at_exit() -> None:
-    """LiteRT's static objects report their end on the terminal too, when Python itself has ended."""
+def _environment() -> Any:
+    """LiteRT's own state, one for the process. It reports its end on the terminal, when Python has ended."""
+    from ai_edge_litert.environment import Environment
+
     atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))
+    return Environment.create()
 
 
 def _converted(student: Student) -> bytes:
