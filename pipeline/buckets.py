@@ -41,7 +41,7 @@ def choose(lengths: Sequence[int], count: int, longest: int, hidden: int) -> tup
     cost = costs(longest, hidden)[ends]
     below = np.searchsorted(np.sort(np.asarray(lengths)), [0, *ends], side="right")
     best = np.asarray(cost * below[1:])  # With one bucket, everything up to its end costs the same.
-    chosen = [(end,) for end in ends]
+    chosen: list[tuple[int, ...]] = [(end,) for end in ends]
     for _ in range(count - 1):
         better, longer = best.copy(), list(chosen)
         for i, end in enumerate(ends):
