@@ -83,9 +83,7 @@ def read(path: Path) -> Graph:
     """The program's graph. Raises UsageError for a damaged file."""
     data = path.read_bytes()
     if data[4:6] != b"ET":
-        raise UsageError(
-            f"{path} is no ExecuTorch program, or a damaged one: it lacks the mark ET; export it again"
-        )
+        raise UsageError(f"{path} is no ExecuTorch program, or damaged: it lacks the mark ET; export it again")
     with quiet():
         from executorch.exir._serialize._program import deserialize_pte_binary
 
@@ -115,6 +113,7 @@ class _Reader:
                 continue
             entries.append(self._entry(plan))
             self._plan(plan)
+        ids = {each.id for plan in self.program.execution_plan for each in plan.delegates}
         if not entries:
             raise UsageError(f"{self.path} holds no method that computes anything; export it again")
         return Graph(
@@ -125,21 +124,24 @@ class _Reader:
             constants=self.constants,
             types=self.types,
             metadata=metadata,
-            delegate="XNNPACK",
+            delegate=", ".join(sorted(ids)) or "any delegate",
+            opaque=tuple(sorted(ids - {DELEGATE})),
         )
 
     def _entry(self, plan: Any) -> Entry:
         sides = [
-            tuple(self._value(plan.values[index].val) for index in side) for side in (plan.inputs, plan.outputs)
+            tuple(self._value(f"{plan.name}:{index}", plan.values[index].val) for index in side)
+            for side in (plan.inputs, plan.outputs)
         ]
         return Entry(name=plan.name, inputs=sides[0], outputs=sides[1])
 
-    def _value(self, value: Any) -> Value:
+    def _value(self, key: str, value: Any) -> Value:
         if type(value).__name__ != "Tensor":
-            return Value(name="", dtype=type(value).__name__.lower())
+            return Value(name="", dtype=type(value).__name__.lower(), key=key)
         dynamism = value.shape_dynamism.name
         return Value(
             name="",
+            key=key,
             dtype=_dtype(value),
             shape=tuple(
                 Size(int(size), int(size))
@@ -226,7 +228,7 @@ class _Reader:
         )
 
     def _delegate(self, plan: Any, call: Any, place: str) -> None:
-        """What is inside an XNNPACK partition, its external values joined to the plan's; others are one step."""
+        """What is inside an XNNPACK partition, joined to the plan's values; others are one step."""
         delegate = plan.delegates[call.delegate_index]
         external = [f"{plan.name}:{index}" for index in call.args]
         if delegate.id != DELEGATE:

@@ -47,6 +47,8 @@ class Value:
     name: str
     dtype: str
     shape: tuple[Size, ...] = ()
+    key: str = ""
+    """What operations call it, where that is not its name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +107,8 @@ class Graph:
     metadata: Mapping[str, str]
     delegate: str | None = None
     """Where the format hands work to a delegate: its name."""
+    opaque: tuple[str, ...] = ()
+    """Operations that stand for a delegate's partition of unknown content."""
     flaws: Sequence[tuple[str, str]] = field(default=())
     """What only the format's reader can see of unsupported shapes: where, and what is wrong."""
 
@@ -146,7 +150,7 @@ class Graph:
 
     def depends_on_ids(self, name: str) -> bool:
         """Whether a value follows from what goes in, and not from its shape alone."""
-        given = {value.name for entry in self.entries for value in entry.inputs}
+        given = {value.key or value.name for entry in self.entries for value in entry.inputs}
         waiting, seen = [name], set()
         while waiting:
             value = waiting.pop()

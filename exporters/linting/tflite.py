@@ -169,33 +169,35 @@ def _entries(model: Any, kinds: Mapping[int, str]) -> Iterator[Entry]:
     signatures = model.signatureDefs or []
     described = {each.subgraphIndex for each in signatures}
     for signature in signatures:
-        graph = model.subgraphs[signature.subgraphIndex]
+        number = signature.subgraphIndex
+        graph = model.subgraphs[number]
         named = {
             each.tensorIndex: each.name.decode()
             for each in (*(signature.inputs or []), *(signature.outputs or []))
         }
         yield Entry(
             name=signature.signatureKey.decode(),
-            inputs=tuple(_value(named.get(i, ""), graph.tensors[i], kinds) for i in graph.inputs),
-            outputs=tuple(_value(named.get(i, ""), graph.tensors[i], kinds) for i in graph.outputs),
+            inputs=tuple(_value(named.get(i, ""), i, number, model, kinds) for i in graph.inputs),
+            outputs=tuple(_value(named.get(i, ""), i, number, model, kinds) for i in graph.outputs),
         )
     if 0 not in described:
         graph = model.subgraphs[0]
         values = [
-            tuple(_value((graph.tensors[i].name or b"").decode(), graph.tensors[i], kinds) for i in side)
+            tuple(_value((graph.tensors[i].name or b"").decode(), i, 0, model, kinds) for i in side)
             for side in (graph.inputs, graph.outputs)
         ]
         yield Entry(name="main", inputs=values[0], outputs=values[1])
 
 
-def _value(name: str, tensor: Any, kinds: Mapping[int, str]) -> Value:
+def _value(name: str, index: int, subgraph: int, model: Any, kinds: Mapping[int, str]) -> Value:
+    tensor = model.subgraphs[subgraph].tensors[index]
     shape = fixed(tensor.shape if tensor.shape is not None else ())
     if tensor.shapeSignature is not None:
         shape = tuple(
             Size(1, None) if signed < 0 else size
             for signed, size in zip(tensor.shapeSignature, shape, strict=True)
         )
-    return Value(name=name, dtype=kinds[tensor.type], shape=shape)
+    return Value(name=name, dtype=kinds[tensor.type], shape=shape, key=_label(subgraph, int(index), tensor))
 
 
 def _metadata(path: Path, model: Any) -> dict[str, str]:
