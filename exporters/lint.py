@@ -114,7 +114,7 @@ def opened(artifact: Path) -> Subject:
 
 
 def precision_of(program: Path) -> str:
-    """What a program's name says: {model}_{task}_seq{N}_{precision}_{backend}; int8 where it says nothing else."""
+    """What a program's name says: {model}_{task}_seq{N}_{precision}_{backend}; else int8."""
     said = re.search(r"_(int8|float32)_", program.name)
     return said.group(1) if said else "int8"
 

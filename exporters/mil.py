@@ -169,7 +169,7 @@ class Program:
     def __call__(
         self,
         feeds: Mapping[str, np.ndarray],
-        observe: Callable[[str, torch.Tensor], None] | None = None,
+        observe: Callable[[str, Value], None] | None = None,
     ) -> dict[str, np.ndarray]:
         """Inputs by name → the program's outputs, by name. `observe` sees every tensor on the way.
 

@@ -190,7 +190,7 @@ class Graph:
 
 def is_matrix(constant: Constant) -> bool:
     """Whether it has at least two rows and two columns."""
-    return sum(size > 1 for size in constant.array.shape) >= 2
+    return len([size for size in constant.array.shape if size > 1]) >= 2
 
 
 def peak(array: np.ndarray) -> float:

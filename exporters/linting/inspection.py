@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -12,12 +12,12 @@ import numpy as np
 
 from exporters.base import Runner, missing
 from exporters.linting import rules
-from pipeline.types import Inspection, MissingTool, PipelineError, UsageError
+from pipeline.types import Finding, Inspection, MissingTool, PipelineError, UsageError
 
 if TYPE_CHECKING:
     from exporters.linting.graph import Graph, Windows
 
-SUFFIXES = {".mlpackage": "coreml", ".pte": "executorch", ".tflite": "tflite", ".onnx": "onnx"}
+SUFFIXES: Mapping[str, str] = {".mlpackage": "coreml", ".pte": "executorch", ".tflite": "tflite", ".onnx": "onnx"}
 """Of the program's file → the module here that reads it."""
 MODULES = {
     "coreml": ("coremltools", "torch"),
@@ -64,7 +64,7 @@ def inspect(
         answers=answers,
         reference=reference or None,
     )
-    findings = []
+    findings: list[Finding] = []
     for name, rule in rules.RULES.items():
         if name not in skipped and (reason := rule.why_not(case)):
             skipped[name] = reason

@@ -92,7 +92,7 @@ def _all(graph: Any) -> Iterator[Any]:
 def _name(kind: int) -> str:
     import onnx
 
-    name = onnx.TensorProto.DataType.Name(kind).lower()
+    name: str = onnx.TensorProto.DataType.Name(kind).lower()
     return _TYPES.get(name, name)
 
 
