@@ -267,9 +267,16 @@ def watch(graph: Graph, windows: Windows) -> dict[str, float]:
     places = [detail["index"] for detail in interpreter.get_input_details()]
     peaks: dict[str, float] = {}
     for feeds in graph.feeds(windows):
-        for index, array in zip(places, feeds, strict=True):
-            interpreter.set_tensor(index, array)
-        interpreter.invoke()
+        try:
+            for index, array in zip(places, feeds, strict=True):
+                interpreter.resize_tensor_input(index, array.shape)
+            interpreter.allocate_tensors()
+            for index, array in zip(places, feeds, strict=True):
+                interpreter.set_tensor(index, array)
+            interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise UsageError(f"it does not run on a window of {feeds[0].shape[1]} tokens: {reason}") from None
         for index, label in labels.items():
             peaks[label] = max(peaks.get(label, 0.0), peak(interpreter.get_tensor(index)))
     return peaks
