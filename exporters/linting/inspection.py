@@ -51,8 +51,11 @@ def inspect(
             peaks = reader.watch(graph, windows)
         except PipelineError as error:
             skipped["activation-range"] = str(error)
+    other = [value for value in graph.entries[0].inputs if value.dtype != "int32"]
     if windows and reference and runner is not None:
         try:
+            if other:
+                raise UsageError(f"runners give int32 windows, an input is {other[0].dtype}")
             answers = [runner(*window) for window in windows]
         except PipelineError as error:
             skipped["outputs-swapped"] = str(error)
