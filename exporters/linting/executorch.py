@@ -58,6 +58,8 @@ ROLES: dict[str, Role] = {
 }
 _FIRST = {"index_select": (0, 2), "gather": (0, 2), "embedding": (0, 1)}
 """Lookups: which arguments are the table and the ids."""
+TRACE_BYTES, TRACE_ALIGNMENT = 2**20, 64
+"""What a trace takes beside the values."""
 _TYPES: dict[str, Any] = {
     "BYTE": np.uint8,
     "CHAR": np.int8,
@@ -103,7 +105,7 @@ class _Reader:
         self.constants: dict[str, Constant] = {}
         self.types: dict[str, str] = {}
         self.operations: list[Operation] = []
-        self.flaws: list[tuple[str, str]] = []
+        self.trace_bytes = TRACE_BYTES
 
     def graph(self) -> Graph:
         entries, metadata = [], {}
@@ -125,6 +127,7 @@ class _Reader:
             types=self.types,
             metadata=metadata,
             delegate=", ".join(sorted(ids)) or "any delegate",
+            trace_bytes=self.trace_bytes,
             opaque=tuple(sorted(ids - {DELEGATE})),
         )
 
@@ -172,6 +175,8 @@ class _Reader:
     def _tensor(self, name: str, tensor: Any) -> None:
         self.types[name] = _dtype(tensor)
         if tensor.data_buffer_idx == 0 or tensor.allocation_info is not None:
+            size = np.dtype(_TYPES.get(tensor.scalar_type.name, np.float64)).itemsize * math.prod(tensor.sizes)
+            self.trace_bytes += 2 * (TRACE_ALIGNMENT + size)  # every value is logged twice
             return
         raw = bytes(self.program.constant_buffer[tensor.data_buffer_idx].storage)
         kind = _TYPES.get(tensor.scalar_type.name, np.uint8)
@@ -346,9 +351,8 @@ def watch(graph: Graph, windows: Windows) -> dict[str, float]:
 
         peaks: dict[str, float] = {}
         for feeds in graph.feeds(windows):
-            size = DEBUG_BYTES
             module = portable_lib._load_for_executorch(
-                str(graph.path), enable_etdump=True, debug_buffer_size=size
+                str(graph.path), enable_etdump=True, debug_buffer_size=graph.trace_bytes
             )
             module.forward(tuple(torch.from_numpy(array) for array in feeds))
             with tempfile.TemporaryDirectory() as scratch:
@@ -358,10 +362,6 @@ def watch(graph: Graph, windows: Windows) -> dict[str, float]:
                     if tensor.is_floating_point():
                         peaks[name] = max(peaks.get(name, 0.0), peak(tensor.float().numpy()))
     return peaks
-
-
-DEBUG_BYTES = 256 * 2**20
-"""Room for every intermediate value of one call."""
 
 
 def _logged(inspector: Any) -> Iterator[tuple[str, Any]]:

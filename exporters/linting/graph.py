@@ -109,6 +109,8 @@ class Graph:
     """Where the format hands work to a delegate: its name."""
     opaque: tuple[str, ...] = ()
     """Operations that stand for a delegate's partition of unknown content."""
+    trace_bytes: int = 0
+    """Room for a trace of every value of one call, where the format has traces."""
     flaws: Sequence[tuple[str, str]] = field(default=())
     """What only the format's reader can see of unsupported shapes: where, and what is wrong."""
 

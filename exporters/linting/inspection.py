@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +16,18 @@ from exporters.linting import rules
 from pipeline.types import Finding, Inspection, MissingTool, PipelineError, UsageError
 
 if TYPE_CHECKING:
-    from exporters.linting.graph import Graph, Windows
+    from exporters.linting.graph import Windows
 
-SUFFIXES: Mapping[str, str] = {".mlpackage": "coreml", ".pte": "executorch", ".tflite": "tflite", ".onnx": "onnx"}
+SUFFIXES: Mapping[str, str] = {
+    ".mlpackage": "coreml",
+    ".pte": "executorch",
+    ".tflite": "tflite",
+    ".onnx": "onnx",
+}
 """Of the program's file → the module here that reads it."""
+INTERFACE = ("int64-interface", "unbounded-shape", "unsupported-shape", "beyond-positions", "interface-names")
+"""Rules whose errors say that a program cannot be called as its task calls it."""
+RUNNING = ("activation-range", "outputs-swapped")
 MODULES = {
     "coreml": ("coremltools", "torch"),
     "executorch": ("executorch", "torch"),
@@ -43,39 +52,50 @@ def inspect(
     cannot be read and MissingTool when its format's packages are not installed.
     """
     reader = _reader(program)
-    graph: Graph = reader.read(program)
-    skipped = dict.fromkeys(ignored, "ignored, as asked")
-    peaks = answers = None
-    if windows:
-        try:
-            peaks = reader.watch(graph, windows)
-        except PipelineError as error:
-            skipped["activation-range"] = str(error)
-    other = [value for value in graph.entries[0].inputs if value.dtype != "int32"]
-    if windows and reference and runner is not None:
-        try:
-            if other:
-                raise UsageError(f"runners give int32 windows, an input is {other[0].dtype}")
-            answers = [runner(*window) for window in windows]
-        except PipelineError as error:
-            skipped["outputs-swapped"] = str(error)
-    case = rules.Case(
-        graph=graph,
-        precision=precision,
-        kept=kept,
-        peaks=peaks,
-        answers=answers,
-        reference=reference or None,
-    )
+    case = rules.Case(graph=reader.read(program), precision=precision, kept=kept)
+    unfit = next((name for name in INTERFACE if _errors(name, case)), None)
+    reasons: dict[str, str] = {}
+    if windows and unfit:
+        reasons = dict.fromkeys(RUNNING, f"the program is not run, because of {unfit}")
+    elif windows:
+        case = _run(case, reader, windows, reference, runner, reasons)
+    reasons |= dict.fromkeys(ignored, "ignored, as asked")
     findings: list[Finding] = []
     for name, rule in rules.RULES.items():
-        if name not in skipped and (reason := rule.why_not(case)):
-            skipped[name] = reason
-        if name not in skipped:
+        if name not in reasons and (reason := rule.why_not(case)):
+            reasons[name] = reason
+        if name not in reasons:
             findings += rule.findings(case)
     order = ("error", "warning", "note")
     findings.sort(key=lambda finding: order.index(finding.severity))
-    return Inspection(findings=tuple(findings), skipped=skipped)
+    return Inspection(findings=tuple(findings), skipped=reasons)
+
+
+def _errors(name: str, case: rules.Case) -> bool:
+    rule = rules.RULES[name]
+    return not rule.why_not(case) and any(found.severity == "error" for found in rule.findings(case))
+
+
+def _run(
+    case: rules.Case,
+    reader: ModuleType,
+    windows: Windows,
+    reference: Sequence[tuple[np.ndarray, ...]],
+    runner: Runner | None,
+    reasons: dict[str, str],
+) -> rules.Case:
+    """The case with what the program does on the windows; `reasons` where it cannot be had."""
+    try:
+        case = dataclasses.replace(case, peaks=reader.watch(case.graph, windows))
+    except PipelineError as error:
+        reasons["activation-range"] = str(error)
+    if reference and runner is not None:
+        try:
+            answers = [runner(*window) for window in windows]
+            case = dataclasses.replace(case, answers=answers, reference=reference)
+        except PipelineError as error:
+            reasons["outputs-swapped"] = str(error)
+    return case
 
 
 def _reader(program: Path) -> ModuleType:

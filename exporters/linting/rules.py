@@ -309,6 +309,7 @@ def _unsupported(case: Case) -> Iterator[Found]:
     "beyond-positions",
     "windows longer than the table of positions",
     "export with a maximum length of at most as many tokens as there are positions",
+    ("coreml", "executorch", "onnx"),
 )
 def _beyond(case: Case) -> Iterator[Found]:
     table = case.graph.position_table()

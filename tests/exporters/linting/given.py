@@ -58,6 +58,6 @@ def look(program: Path, student: Student, target: str) -> Inspection:
 
     try:
         runner = base.get(target).runner(program)
-    except Exception:  # noqa: BLE001  a seed may be beyond running; then the rules look at its graph alone
+    except Exception:  # a seed may be beyond running; then the rules look at its graph alone
         runner = None
     return inspect(program, windows=windows(), reference=answers(student), runner=runner)

@@ -110,9 +110,9 @@ def enumerated(specification: Any, block: Any) -> None:
 def doubles(specification: Any, block: Any) -> None:
     from coremltools.proto import FeatureTypes_pb2
 
-    specification.description.output[0].type.multiArrayType.dataType = (
-        FeatureTypes_pb2.ArrayFeatureType.ArrayDataType.Value("DOUBLE")
-    )
+    specification.description.output[
+        0
+    ].type.multiArrayType.dataType = FeatureTypes_pb2.ArrayFeatureType.ArrayDataType.Value("DOUBLE")
 
 
 @edited

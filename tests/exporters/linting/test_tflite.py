@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,17 @@ def cast(dtypes: tuple[str, ...], where: str) -> Callable[[Path, Path], Path]:
         chain = [old]
         for dtype in dtypes:
             tensor = schema.TensorT()
-            tensor.name, tensor.type, tensor.shape = f"as {dtype}".encode(), types[dtype], graph.tensors[old].shape
+            tensor.name, tensor.type, tensor.shape = (
+                f"as {dtype}".encode(),
+                types[dtype],
+                graph.tensors[old].shape,
+            )
             tensor.buffer = 0
             graph.tensors.append(tensor)
             chain.append(len(graph.tensors) - 1)
         if where == "input":
             chain.reverse()
-        for begin, end in zip(chain, chain[1:], strict=False):
+        for begin, end in itertools.pairwise(chain):
             operator = schema.OperatorT()
             operator.opcodeIndex = len(model.operatorCodes) - 1
             operator.inputs, operator.outputs = [begin], [end]
@@ -249,7 +254,7 @@ def test_what_xnnpack_takes_is_read_from_the_runtime(program: Callable[..., Lowe
     assert stored
     assert all(operation.delegated for operation in stored)
     assert not any(operation.delegated for operation in graph.operations if operation.role == "lookup")
-    # Attention of a single head is a product of two computed matrices, which XNNPACK does not take as FULLY_CONNECTED.
+    # A single head's attention becomes a FULLY_CONNECTED of two computed matrices, which XNNPACK leaves alone.
     (alone,) = (operation for operation in products if not operation.delegated)
     assert alone not in stored
     assert sum(operation.flops for operation in stored) == 2 * 64 * sum(SHAPES)
