@@ -17,8 +17,8 @@ from rich.table import Table
 
 from exporters import base
 from exporters.base import SIGNATURES, Runner
+from exporters.linting.checks import RULES
 from exporters.linting.inspection import inspect
-from exporters.linting.rules import RULES
 from pipeline.types import Inspection, PipelineError, UsageError
 
 FAILED = 4

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exporters.base import Runner, missing
-from exporters.linting import rules
+from exporters.linting.checks import RULES
+from exporters.linting.rules import Case
 from pipeline.types import Finding, Inspection, MissingTool, PipelineError, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def inspect(
     cannot be read and MissingTool when its format's packages are not installed.
     """
     reader = _reader(program)
-    case = rules.Case(graph=reader.read(program), precision=precision, kept=kept)
+    case = Case(graph=reader.read(program), precision=precision, kept=kept)
     unfit = next((name for name in INTERFACE if _errors(name, case)), None)
     reasons: dict[str, str] = {}
     if windows and unfit:
@@ -61,7 +62,7 @@ def inspect(
         case = _run(case, reader, windows, reference, runner, reasons)
     reasons |= dict.fromkeys(ignored, "ignored, as asked")
     findings: list[Finding] = []
-    for name, rule in rules.RULES.items():
+    for name, rule in RULES.items():
         if name not in reasons and (reason := rule.why_not(case)):
             reasons[name] = reason
         if name not in reasons:
@@ -71,19 +72,19 @@ def inspect(
     return Inspection(findings=tuple(findings), skipped=reasons)
 
 
-def _errors(name: str, case: rules.Case) -> bool:
-    rule = rules.RULES[name]
+def _errors(name: str, case: Case) -> bool:
+    rule = RULES[name]
     return not rule.why_not(case) and any(found.severity == "error" for found in rule.findings(case))
 
 
 def _run(
-    case: rules.Case,
+    case: Case,
     reader: ModuleType,
     windows: Windows,
     reference: Sequence[tuple[np.ndarray, ...]],
     runner: Runner | None,
     reasons: dict[str, str],
-) -> rules.Case:
+) -> Case:
     """The case with what the program does on the windows; `reasons` where it cannot be had."""
     try:
         case = dataclasses.replace(case, peaks=reader.watch(case.graph, windows))

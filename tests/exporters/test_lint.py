@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from exporters import lint
-from exporters.linting.rules import RULES
+from exporters.linting.checks import RULES
 from tests.exporters.linting.given import windows
 from tests.exporters.linting.test_onnx import CLEAN, SEEDS, Runtime
 

@@ -13,8 +13,8 @@ import pytest
 from exporters import mil
 from exporters.base import Lowered
 from exporters.linting import coreml
+from exporters.linting.checks import RULES
 from exporters.linting.inspection import inspect
-from exporters.linting.rules import RULES
 from pipeline.types import Student, UsageError
 from tests.exporters.linting.given import Seed, Seeds, float_matrices, found, look
 

@@ -12,8 +12,8 @@ import torch
 
 from exporters.base import Lowered, quiet
 from exporters.linting import executorch
+from exporters.linting.checks import RULES
 from exporters.linting.inspection import inspect
-from exporters.linting.rules import RULES
 from pipeline.types import Student, UsageError
 from tests.exporters.linting.given import Seed, Seeds, float_matrices, found, look
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from exporters.base import INPUTS, PER_TOKEN
+from exporters.linting.checks import REQUIRED, RULES
 from exporters.linting.inspection import inspect
-from exporters.linting.rules import REQUIRED, RULES
 from pipeline.types import Inspection, UsageError
 from tests.exporters.linting.given import found, windows
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporters.linting.rules import REQUIRED, RULES
+from exporters.linting.checks import REQUIRED, RULES
 from tests.exporters.linting import test_coreml, test_executorch, test_onnx, test_tflite
 
 SEEDS = {

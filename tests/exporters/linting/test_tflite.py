@@ -12,8 +12,8 @@ import pytest
 
 from exporters.base import Lowered
 from exporters.linting import tflite
+from exporters.linting.checks import RULES
 from exporters.linting.inspection import inspect
-from exporters.linting.rules import RULES
 from pipeline.types import Student, UsageError
 from tests.exporters.linting.given import Seeds, float_matrices, found, look
 
