@@ -50,6 +50,7 @@ def main() -> None:
 
 def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
     """The pipeline, stage by stage: this is the page to read."""
+    from exporters.linting import inspection
     from pipeline import chain, stages
 
     recipe, task = run.recipe, run.recipe.task
@@ -78,6 +79,15 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
             calibration=calibration,
         )
         program = run(export, target)
+        lint = stages.Lint(
+            exported=program,
+            quantized=quantized,
+            exporter=exporter,
+            calibration=calibration,
+            task=task,
+            linter=inspection,
+        )
+        stages.refuse_errors(run(lint, target))
         check = stages.Verify(
             exported=program,
             quantized=quantized,

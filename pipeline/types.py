@@ -146,3 +146,26 @@ class Answerer(Protocol):
 
     def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, ...]:
         """int32 (1, seq) twice → float32: start and end logits, (1, seq) each, or logits, (1, labels)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What lint has to say about a program: a rule's name, where in the program, and what to do about it."""
+
+    severity: Literal["error", "warning", "note"]
+    rule: str
+    where: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """A program held against every rule."""
+
+    findings: tuple[Finding, ...]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Rules that were not checked, each with the reason."""
+
+    def count(self, severity: str) -> int:
+        """How many findings have this severity."""
+        return sum(finding.severity == severity for finding in self.findings)

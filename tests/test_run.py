@@ -37,6 +37,7 @@ STAGES = (
     "evaluate student",
     "bench torch",
     "export tflite",
+    "lint tflite",
     "verify tflite",
     "bundle tflite",
     "bench tflite",

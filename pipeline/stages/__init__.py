@@ -6,6 +6,7 @@ from pipeline.stages.bundle import MakeBundle
 from pipeline.stages.distil import Distil
 from pipeline.stages.evaluate import Evaluate
 from pipeline.stages.export import Export
+from pipeline.stages.lint import Lint, refuse_errors
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.prune import Prune
 from pipeline.stages.quantize import Quantize
@@ -23,6 +24,7 @@ __all__ = [
     "Distil",
     "Evaluate",
     "Export",
+    "Lint",
     "MakeBundle",
     "Pretrain",
     "Prune",
@@ -30,4 +32,5 @@ __all__ = [
     "Teach",
     "Verify",
     "precision_of",
+    "refuse_errors",
 ]

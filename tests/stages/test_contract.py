@@ -20,7 +20,7 @@ from pipeline.store import Stage, hash_tree, key_of, tool_version, tree_digest
 from pipeline.types import Artifact, Silent
 from tests.stages.conftest import Chain, FakeExporter, small_recipe
 
-NAMES = ("teach", "pretrain", "distil", "prune", "quantize", "evaluate", "export", "verify", "bundle")
+NAMES = ("teach", "pretrain", "distil", "prune", "quantize", "evaluate", "export", "lint", "verify", "bundle")
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,8 @@ def keys_of(recipe: Recipe) -> dict[str, str]:
 
 ANSWERS = {"evaluate teacher", "evaluate distilled", "evaluate student", "verify fake", "bundle fake"}
 """Stages that turn logits into answers of the held-out set."""
+WINDOWED = ANSWERS | {"lint fake"}
+"""Those that read a task's windows."""
 BENCHES = {"bench torch", "bench fake"}
 MODELS = {"teach", "distil", "prune", "quantize"}
 
@@ -146,11 +148,11 @@ MODELS = {"teach", "distil", "prune", "quantize"}
     [
         ("description", "another", set()),
         ("name", "another", {"export fake", "bundle fake"}),
-        ("seed", 1, MODELS | ANSWERS | BENCHES | {"export fake"}),
-        ("task", {"max_length": 80}, {"teach", "distil", "prune", "export fake"} | ANSWERS | BENCHES),
-        ("task", {"stride": 8}, {"teach", "distil", "prune"} | ANSWERS),
-        ("task", {"n_best": 3}, ANSWERS),
-        ("task", {"max_answer_length": 5}, ANSWERS),
+        ("seed", 1, MODELS | WINDOWED | BENCHES | {"export fake"}),
+        ("task", {"max_length": 80}, {"teach", "distil", "prune", "export fake"} | WINDOWED | BENCHES),
+        ("task", {"stride": 8}, {"teach", "distil", "prune"} | WINDOWED),
+        ("task", {"n_best": 3}, WINDOWED),
+        ("task", {"max_answer_length": 5}, WINDOWED),
         ("teach", {"epochs": 3}, {"teach"}),
         ("teach", {"storage": "int8"}, {"teach"}),
         ("teach", {"precision": "bfloat16"}, {"teach"}),
@@ -193,7 +195,7 @@ def test_keys_follow_the_recipe_where_they_should_and_nowhere_else(
     [
         ("train", {"teach", "distil"}),
         ("eval", ANSWERS),
-        ("calibration", {"prune", "export fake"}),
+        ("calibration", {"prune", "export fake", "lint fake"}),
     ],
 )
 def test_keys_follow_the_questions(

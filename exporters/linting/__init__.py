@@ -1,0 +1,1 @@
+"""What exporters.lint looks with: one file a format reads programs into one record, one holds the rules."""
