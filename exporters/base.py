@@ -21,13 +21,24 @@ from pipeline.types import MissingTool, Student, UsageError
 if TYPE_CHECKING:
     import torch
 
-TARGETS = ("coreml", "executorch", "tflite")
+ALL = ("coreml", "executorch", "tflite", "onnx", "executorch-coreml")
+"""What `all` stands for."""
+TARGETS = (*ALL, "coreai")
+"""Every target; the file is named as it, with _ for -. coreai is experimental and is asked for by name."""
 INPUTS = ("input_ids", "attention_mask")
 PER_TOKEN = ("start_logits", "end_logits")
 """Outputs of a question-answering program, as long as its window."""
 PER_WINDOW = ("logits",)
 """The output of a classifier or regression, as wide as there are labels."""
 SIGNATURES = (PER_TOKEN, PER_WINDOW)
+DESCRIPTIONS: Mapping[str, str] = {
+    "input_ids": "Token ids, 1 × length",
+    "attention_mask": "1 for a token, 0 for padding, 1 × length",
+    "start_logits": "How well the answer starts at each token, 1 × length",
+    "end_logits": "How well the answer ends at each token, 1 × length",
+    "logits": "A score for each label, or the value, 1 × labels",
+}
+"""Inputs and outputs for formats that hold a sentence about each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,17 +103,21 @@ def missing(target: str, modules: tuple[str, ...]) -> str | None:
     return None
 
 
+def find(target: str) -> Exporter:
+    """The exporter of a target, whether or not its packages are installed; UsageError for an unknown target."""
+    if target not in TARGETS:
+        raise UsageError(f"unknown target {target!r}; targets are {', '.join(TARGETS)} and all")
+    exporter: Exporter = importlib.import_module(f"exporters.{target.replace('-', '_')}").EXPORTER
+    return exporter
+
+
 def get(target: str) -> Exporter:
     """The exporter of a target.
 
     Raises UsageError for an unknown target and MissingTool when its packages are not installed.
     """
-    if target not in TARGETS:
-        raise UsageError(f"unknown target {target!r}; targets are {', '.join(TARGETS)} and all")
-    module = importlib.import_module(f"exporters.{target.replace('-', '_')}")
-    exporter: Exporter = module.EXPORTER
-    reason = exporter.why_unavailable()
-    if reason:
+    exporter = find(target)
+    if reason := exporter.why_unavailable():
         raise MissingTool(reason)
     return exporter
 
@@ -172,6 +187,27 @@ def int8_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return (weight.detach() / scale).round().char(), scale
 
 
+def int8_table(weight: torch.Tensor) -> torch.nn.Module:
+    """An embedding that keeps int8 rows and a scale for each, for runtimes without a quantized lookup."""
+    import torch
+
+    class Int8Table(torch.nn.Module):
+        rows: torch.Tensor
+        scale: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            rows, scale = int8_rows(weight)
+            self.register_buffer("rows", rows)
+            self.register_buffer("scale", scale)
+
+        def forward(self, places: torch.Tensor) -> torch.Tensor:
+            lookup = torch.nn.functional.embedding
+            return lookup(places, self.rows).to(torch.float32) * lookup(places, self.scale)
+
+    return Int8Table()
+
+
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
     """Distribution name → installed version."""
     return {package: importlib.metadata.version(package) for package in packages}
@@ -199,7 +235,7 @@ def quiet() -> Iterator[None]:
 
 def parse_targets(text: str) -> tuple[str, ...]:
     """`all`, one target, or a comma list → targets in order, each once. Raises UsageError for others."""
-    names = TARGETS if text == "all" else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    names = ALL if text == "all" else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for name in names:
         if name not in TARGETS:
             raise UsageError(f"unknown target {name!r}; targets are {', '.join(TARGETS)} and all")
