@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -54,6 +54,19 @@ class Lowered:
     """Files for developers that lie beside the program and that no app needs."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """What a program that cannot be run says of itself; names are in the program's order."""
+
+    inputs: Mapping[str, str]
+    """Name → type, in lower case."""
+    outputs: Mapping[str, str]
+    lengths: tuple[int, ...]
+    """As a Runner's."""
+    stored: Mapping[str, int]
+    """Type → how many constants of it the program holds."""
+
+
 class Runner(Protocol):
     """A loaded program.
 
@@ -71,7 +84,7 @@ class Runner(Protocol):
 
 
 class Exporter(Protocol):
-    """One runtime."""
+    """One runtime. One that gives a reason in `why_not_run` is Readable as well."""
 
     target: str
     suffix: str
@@ -90,6 +103,14 @@ class Exporter(Protocol):
 
     def runner(self, program: Path, *, threads: int = 1) -> Runner:
         """Loads a program with what this machine has."""
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """An exporter whose programs can be read where they cannot be run."""
+
+    def structure(self, program: Path) -> Structure:
+        """What a program says of itself."""
 
 
 def missing(target: str, modules: tuple[str, ...]) -> str | None:
