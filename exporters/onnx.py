@@ -86,9 +86,14 @@ class OnnxRunner:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
             options.use_deterministic_compute = True
-            self._session = onnxruntime.InferenceSession(
-                str(program), options, providers=["CPUExecutionProvider"]
-            )
+            try:
+                self._session = onnxruntime.InferenceSession(
+                    str(program), options, providers=["CPUExecutionProvider"]
+                )
+            except Exception as error:  # it has a class for each of its status codes, and no common one
+                if not type(error).__module__.startswith("onnxruntime"):
+                    raise
+                raise UsageError(f"{program} is no ONNX model that ONNX Runtime can run: {type(error).__name__}") from None
         names = [output.name for output in self._session.get_outputs()]
         self._outputs = signature(names)
         longest = self._session.get_modelmeta().custom_metadata_map.get(LONGEST_KEY, "")
