@@ -43,6 +43,7 @@ SHORTEST = 2
 DELEGATE = "CoreMLBackend"
 PACKAGE, METADATA = Path("lowered_module/model.mlpackage"), Path("lowered_module/metadata.json")
 """Where the delegate's payload keeps the package, and the order of its inputs and outputs."""
+PROFILING = (Path("lowered_module/debug_info.json"), PACKAGE / "executorch_debug_handle_mapping.json")
 ROLES = ("embedding", "linear")
 
 
@@ -214,7 +215,8 @@ def _program(module: torch.nn.Module, student: Student) -> bytes:
 def _settled(payload: bytes, metadata: Mapping[str, str]) -> bytes:
     """The payload with our metadata, and with names of its contents where random ones and a date were.
 
-    A device keeps compiled models by the payload's identifier: it has to differ where the contents do.
+    A device keeps compiled models by the payload's identifier: it has to differ where the contents do. What
+    only a profiler reads is left out.
     """
     from executorch.backends.apple.coreml import executorchcoreml
 
@@ -223,6 +225,8 @@ def _settled(payload: bytes, metadata: Mapping[str, str]) -> bytes:
     with TemporaryDirectory() as folder:
         root = Path(folder)
         _unpack(payload, root)
+        for name in PROFILING:
+            (root / name).unlink(missing_ok=True)
         specification = mil.read_specification(root / PACKAGE)
         described = specification.description.metadata
         described.userDefined.clear()
