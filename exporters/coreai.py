@@ -1,7 +1,7 @@
 """Core AI, experimental: an .aimodel asset with int8 weights, made here and checked by its structure only.
 
-coreai-torch converts on Linux; nothing there runs what it makes. Names that it draws at random are replaced, and
-its notes on source files left out, by writing the program as text and reading it again.
+coreai-torch converts on Linux; nothing there runs what it makes. Names that it draws at random are replaced,
+and its notes on source files left out, by writing the program as text and reading it again.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def _int8_layer(role: str, weight: torch.Tensor, bias: torch.Tensor | None) -> t
 
 def _converted(module: torch.nn.Module, student: Student) -> str:
     """The program as text."""
-    import coreai_torch._compression.custom_layers  # registers the operation of _int8_layer
+    import coreai_torch._compression.custom_layers  # noqa: F401  (registers the operation of _int8_layer)
     import torch
     from coreai_torch import TorchConverter, get_decomp_table
 
@@ -209,7 +209,7 @@ def _converted(module: torch.nn.Module, student: Student) -> str:
 
 
 def _settled(text: str) -> str:
-    """The same program with names that count up in place of random ones: of weights, and of shared functions."""
+    """The same program with names that count up in place of random ones: of weights and of shared functions."""
     weights: dict[str, str] = {}
     text = re.sub(
         r"\bresource_\d+\b", lambda found: weights.setdefault(found[0], f"weight_{len(weights):04}"), text

@@ -87,8 +87,8 @@ class ExecutorchCoreMLRunner:
 
     emulated = True
     note = (
-        "The delegate's Core ML package evaluated op by op: proves graph, weights, scales, shapes, the order of "
-        "inputs and outputs and float16 rounding; not Apple's or ExecuTorch's runtime, not latency."
+        "The delegate's Core ML package evaluated op by op: proves graph, weights, scales, shapes, the order "
+        "of inputs and outputs and float16 rounding; not Apple's or ExecuTorch's runtime, not latency."
     )
 
     def __init__(self, program: Path, threads: int) -> None:
@@ -180,7 +180,9 @@ def _int8_layer(role: str, weight: torch.Tensor, bias: torch.Tensor | None) -> t
             self.bias = bias
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            whole = dequantize_affine(self.rows, (1, self.rows.shape[1]), self.scale, None, torch.int8, -128, 127)
+            whole = dequantize_affine(
+                self.rows, (1, self.rows.shape[1]), self.scale, None, torch.int8, -128, 127
+            )
             if role == "embedding":
                 return torch.nn.functional.embedding(x, whole)
             return torch.nn.functional.linear(x, whole, self.bias)

@@ -93,7 +93,9 @@ class OnnxRunner:
             except Exception as error:  # it has a class for each of its status codes, and no common one
                 if not type(error).__module__.startswith("onnxruntime"):
                     raise
-                raise UsageError(f"{program} is no ONNX model that ONNX Runtime can run: {type(error).__name__}") from None
+                raise UsageError(
+                    f"{program} is no ONNX model that ONNX Runtime can run: {type(error).__name__}"
+                ) from None
         names = [output.name for output in self._session.get_outputs()]
         self._outputs = signature(names)
         longest = self._session.get_modelmeta().custom_metadata_map.get(LONGEST_KEY, "")

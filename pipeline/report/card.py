@@ -165,7 +165,9 @@ def _use_for_questions(card: Card) -> Iterator[str]:
     yield "| `end_logits` | float32 | (1, seq) | how well the answer ends at each token |"
     yield ""
     yield f"A longer passage is cut into windows that share {card.stride} tokens; the best span over all wins."
-    yield from _files(card, 'python -m pipeline.ask --bundle . --context passage.txt "When was the mill built?"')
+    yield from _files(
+        card, 'python -m pipeline.ask --bundle . --context passage.txt "When was the mill built?"'
+    )
     yield "- The answer is a piece of the passage; where the passage has none, it is wrong, not empty."
 
 

@@ -59,7 +59,9 @@ def test_every_integer_is_looked_for(asset: Path, tiny: Student) -> None:
     content = bytearray((asset / "main.mlirb").read_bytes())
     content[content.index(rows.numpy().tobytes())] ^= 1
     rewrite(asset, bytes(content))
-    with pytest.raises(PipelineError, match=r"does not hold the integers of layers\.0\.attention\.query\.weight"):
+    with pytest.raises(
+        PipelineError, match=r"does not hold the integers of layers\.0\.attention\.query\.weight"
+    ):
         coreai.check(asset, tiny)
 
 

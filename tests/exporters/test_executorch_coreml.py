@@ -78,7 +78,9 @@ def test_metadata_is_the_students_and_a_changed_model_has_another_identifier(pay
     assert len(set(names)) == 2
 
 
-def test_a_weight_that_is_not_as_the_record_says_is_named(program: Callable[..., Lowered], tiny: Student) -> None:
+def test_a_weight_that_is_not_as_the_record_says_is_named(
+    program: Callable[..., Lowered], tiny: Student
+) -> None:
     held = Payload(program("executorch-coreml").path.read_bytes()).evaluator()
     _check_weights(held, tiny)
     name, entry = next(iter(held.compressed.items()))

@@ -37,7 +37,9 @@ def constants(model: Any) -> dict[str, np.ndarray]:
     return {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
 
 
-def test_the_file_is_valid_and_of_versions_that_phones_read(program: Callable[..., Lowered], model: Any) -> None:
+def test_the_file_is_valid_and_of_versions_that_phones_read(
+    program: Callable[..., Lowered], model: Any
+) -> None:
     onnx.checker.check_model(str(program("onnx").path), full_check=True)
     assert model.ir_version == 8
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
