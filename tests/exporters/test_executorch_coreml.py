@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from exporters import base, mil
 from exporters.base import Lowered, int8_rows, int8_weights
@@ -87,7 +88,7 @@ def test_a_weight_that_is_not_as_the_record_says_is_named(
     data = np.asarray(entry.inputs["quantized_data"])
     altered = data.copy()
     altered[0, 0] ^= 1
-    held.compressed[name] = replace(entry, inputs={**entry.inputs, "quantized_data": altered})
+    held.compressed[name] = replace(entry, inputs={**entry.inputs, "quantized_data": torch.from_numpy(altered)})
     with pytest.raises(PipelineError, match=r"did not keep .*\.weight in int8"):
         _check_weights(held, tiny)
 
