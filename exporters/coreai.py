@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from exporters.base import (
     INPUTS,
@@ -53,6 +53,8 @@ class CoreAI:
     target = "coreai"
     suffix = ".aimodel"
     packages: tuple[str, ...] = ("torch", "coreai-torch", "coreai-core")
+    activations: Literal["float", "int8-row", "int8-tensor"] = "float"
+    """What becomes of the input of a linear with dynamic int8 activations."""
 
     def why_unavailable(self) -> str | None:
         return missing(self.target, MODULES)

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -53,6 +53,8 @@ class ExecutorchCoreML:
     target = "executorch-coreml"
     suffix = ".pte"
     packages: tuple[str, ...] = ("torch", "executorch", "torchao", "coremltools", "numpy", "protobuf")
+    activations: Literal["float", "int8-row", "int8-tensor"] = "float"
+    """What becomes of the input of a linear with dynamic int8 activations."""
 
     def why_unavailable(self) -> str | None:
         return missing(self.target, MODULES)

@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -50,6 +50,8 @@ class OnnxExporter:
     target = "onnx"
     suffix = ".onnx"
     packages: tuple[str, ...] = ("torch", "onnx", "onnxruntime", "onnxscript")
+    activations: Literal["float", "int8-row", "int8-tensor"] = "int8-tensor"
+    """What becomes of the input of a linear with dynamic int8 activations."""
 
     def why_unavailable(self) -> str | None:
         return missing(self.target, MODULES)
