@@ -52,5 +52,5 @@ $(VENV)/.coreml: $(VENV)/.torch pyproject.toml
 	touch $@
 
 $(VENV)/.all: $(VENV)/.torch pyproject.toml
-	$(PIP) install -c constraints.txt -e '.[all,test]'
+	$(PIP) install -c constraints.txt -e '.[all,coreai,test]'
 	touch $@ $(VENV)/.coreml

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,14 +21,17 @@ from pipeline.types import MissingTool, Student, UsageError
 if TYPE_CHECKING:
     import torch
 
-TARGETS = ("coreml", "executorch", "tflite")
+ALL = ("coreml", "executorch", "tflite", "onnx", "executorch-coreml")
+"""What `all` stands for."""
+TARGETS = (*ALL, "coreai")
+"""Every target; the file is named as it, with _ for -. coreai is experimental and is asked for by name."""
 INPUTS = ("input_ids", "attention_mask")
 PER_TOKEN = ("start_logits", "end_logits")
 """Outputs of a question-answering program, as long as its window."""
 PER_WINDOW = ("logits",)
 """The output of a classifier or regression, as wide as there are labels."""
 SIGNATURES = (PER_TOKEN, PER_WINDOW)
-DESCRIPTIONS = {
+DESCRIPTIONS: Mapping[str, str] = {
     "input_ids": "Token ids: [CLS] question [SEP] passage [SEP], or one or two texts with a [SEP] after each",
     "attention_mask": "1 for a token, 0 for padding",
     "start_logits": "How well the answer starts at each token",
@@ -51,6 +54,19 @@ class Lowered:
     """Files for developers that lie beside the program and that no app needs."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """What a program that cannot be run says of itself; names are in the program's order."""
+
+    inputs: Mapping[str, str]
+    """Name → type, in lower case."""
+    outputs: Mapping[str, str]
+    lengths: tuple[int, ...]
+    """As a Runner's."""
+    stored: Mapping[str, int]
+    """Type → how many constants of it the program holds."""
+
+
 class Runner(Protocol):
     """A loaded program.
 
@@ -68,7 +84,7 @@ class Runner(Protocol):
 
 
 class Exporter(Protocol):
-    """One runtime."""
+    """One runtime. One that gives a reason in `why_not_run` is Readable as well."""
 
     target: str
     suffix: str
@@ -89,6 +105,14 @@ class Exporter(Protocol):
         """Loads a program with what this machine has."""
 
 
+@runtime_checkable
+class Readable(Protocol):
+    """An exporter whose programs can be read where they cannot be run."""
+
+    def structure(self, program: Path) -> Structure:
+        """What a program says of itself."""
+
+
 def missing(target: str, modules: tuple[str, ...]) -> str | None:
     """The sentence for the first module that cannot be found, or None."""
     for module in modules:
@@ -100,17 +124,21 @@ def missing(target: str, modules: tuple[str, ...]) -> str | None:
     return None
 
 
+def find(target: str) -> Exporter:
+    """The exporter of a target, whether or not its packages are installed; UsageError for an unknown target."""
+    if target not in TARGETS:
+        raise UsageError(f"unknown target {target!r}; targets are {', '.join(TARGETS)} and all")
+    exporter: Exporter = importlib.import_module(f"exporters.{target.replace('-', '_')}").EXPORTER
+    return exporter
+
+
 def get(target: str) -> Exporter:
     """The exporter of a target.
 
     Raises UsageError for an unknown target and MissingTool when its packages are not installed.
     """
-    if target not in TARGETS:
-        raise UsageError(f"unknown target {target!r}; targets are {', '.join(TARGETS)} and all")
-    module = importlib.import_module(f"exporters.{target.replace('-', '_')}")
-    exporter: Exporter = module.EXPORTER
-    reason = exporter.why_unavailable()
-    if reason:
+    exporter = find(target)
+    if reason := exporter.why_unavailable():
         raise MissingTool(reason)
     return exporter
 
@@ -180,6 +208,27 @@ def int8_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return (weight.detach() / scale).round().char(), scale
 
 
+def int8_table(weight: torch.Tensor) -> torch.nn.Module:
+    """An embedding that keeps int8 rows and a scale for each, for runtimes without a quantized lookup."""
+    import torch
+
+    class Int8Table(torch.nn.Module):
+        rows: torch.Tensor
+        scale: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            rows, scale = int8_rows(weight)
+            self.register_buffer("rows", rows)
+            self.register_buffer("scale", scale)
+
+        def forward(self, places: torch.Tensor) -> torch.Tensor:
+            lookup = torch.nn.functional.embedding
+            return lookup(places, self.rows).to(torch.float32) * lookup(places, self.scale)
+
+    return Int8Table()
+
+
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
     """Distribution name → installed version."""
     return {package: importlib.metadata.version(package) for package in packages}
@@ -207,7 +256,7 @@ def quiet() -> Iterator[None]:
 
 def parse_targets(text: str) -> tuple[str, ...]:
     """`all`, one target, or a comma list → targets in order, each once. Raises UsageError for others."""
-    names = TARGETS if text == "all" else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    names = ALL if text == "all" else tuple(dict.fromkeys(part.strip() for part in text.split(",")))
     for name in names:
         if name not in TARGETS:
             raise UsageError(f"unknown target {name!r}; targets are {', '.join(TARGETS)} and all")

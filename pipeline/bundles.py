@@ -17,7 +17,7 @@ import exporters.base as exporters
 from exporters.base import Runner
 from pipeline.recipe import KINDS, AnyTask
 from pipeline.store import MANIFEST, SEAL, hash_tree, seal
-from pipeline.types import PipelineError, UsageError, VerificationFailed
+from pipeline.types import MissingTool, PipelineError, UsageError, VerificationFailed
 
 FORMAT = 1
 GOLDEN = "golden.json"
@@ -36,6 +36,10 @@ class Bundle:
 
     def runner(self, threads: int = 1) -> Runner:
         """The program, loaded with what this machine has; MissingTool when it has nothing for it."""
+        if why_not := exporters.find(self.target).why_not_run():
+            raise MissingTool(
+                f"bundle {self.path}: all files are as in the manifest, but its program was not run: {why_not}"
+            )
         return exporters.get(self.target).runner(self.program, threads=threads)
 
 

@@ -14,6 +14,8 @@ from pipeline.numerics import sqnr_db
 from pipeline.tasks.base import Methods, run_window
 from pipeline.types import Answerer, VerificationFailed
 
+PROGRAM, STUDENT = "program", "torch student"
+"""What golden cases are recorded from: the second, where the program cannot be run."""
 MIN_SQNR_DB = 25.0
 """Between one program's logits on two machines: kernels may round differently, weights may not."""
 

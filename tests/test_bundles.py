@@ -182,9 +182,9 @@ def test_what_is_no_bundle(tmp_path: Path) -> None:
 
 
 def test_an_unknown_target_has_no_runner(bundle: Path) -> None:
-    rewrite(bundle, lambda manifest: manifest.update(target="onnx"))
+    rewrite(bundle, lambda manifest: manifest.update(target="openvino"))
     read = bundles.read(bundle)
-    with pytest.raises(UsageError, match="unknown target 'onnx'"):
+    with pytest.raises(UsageError, match="unknown target 'openvino'"):
         read.runner()
 
 

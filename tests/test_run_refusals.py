@@ -67,8 +67,8 @@ def test_a_recipe(old: str, new: str, said: str, refused: Callable[..., str], tm
     [
         (("--recipe", "tinny"), "unknown recipe 'tinny'; did you mean 'tiny'?"),
         (("--recipe", "nowhere.toml"), "unknown recipe 'nowhere.toml'"),
-        (("--target", "onnx"), "unknown target 'onnx'; targets are coreml, executorch, tflite and all"),
-        (("--target", "tflite,onnx"), "unknown target 'onnx'"),
+        (("--target", "openvino"), "unknown target 'openvino'; targets are coreml, executorch, tflite, onnx"),
+        (("--target", "tflite,openvino"), "unknown target 'openvino'"),
         (("--target", ""), "unknown target ''"),
         (("--seed", "-1"), "the flags: seed: input should be greater than or equal to 0, got -1"),
         (("--train-data", "nowhere.json"), "data file nowhere.json does not exist; check the path"),

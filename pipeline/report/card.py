@@ -15,6 +15,9 @@ RUNTIMES = {
     "coreml": "Core ML (iOS 17 and later)",
     "executorch": "ExecuTorch with XNNPACK",
     "tflite": "LiteRT (TFLite) with XNNPACK",
+    "onnx": "ONNX Runtime",
+    "executorch-coreml": "ExecuTorch with Core ML (iOS 17 and later)",
+    "coreai": "Core AI (OS 27 and later), experimental",
 }
 HUB_METRICS = {
     "em": ("exact_match", "Exact match"),
@@ -39,7 +42,7 @@ class Card:
     questions: int
     """How many the program itself answered."""
     scores: Mapping[str, float]
-    """The task's metrics of the program."""
+    """The task's metrics of the program; none where it was not run, and then `note` says why."""
     primary: str
     """The one of them that the student is compared by."""
     student_score: float
@@ -86,6 +89,8 @@ def _front_matter(card: Card) -> Iterator[str]:
     if card.dataset:
         yield "datasets:"
         yield f"- {_quoted(card.dataset)}"
+    if not card.scores:
+        return
     yield "model-index:"
     yield f"- name: {_quoted(card.name)}"
     yield "  results:"
@@ -109,11 +114,25 @@ def _body(card: Card) -> Iterator[str]:
     yield ""
     made = f", distilled from {_plain(card.base_model)}" if card.base_model else ""
     yield f"{card.does}{made}."
-    yield "It was distilled, pruned and quantized to int8, then compared with the torch student it came from."
+    compared = ", then compared with the torch student it came from" if card.scores else ""
+    yield f"It was distilled, pruned and quantized to int8{compared}."
     yield ""
     yield "| | |"
     yield "|---|---|"
     yield f"| program | `{_plain(card.program)}`, {figures.megabytes(card.size_bytes)} (1 MB = 10⁶ bytes) |"
+    if card.scores:
+        yield from _measured(card)
+    yield ""
+    if card.note:
+        yield f"**{'How it was verified' if card.scores else 'It was not run'}.** {_plain(card.note)}"
+        yield ""
+    if not card.scores:
+        yield "What `golden.json` expects of it was recorded from the torch student; accuracy was not measured."
+        yield ""
+    yield from _use(card)
+
+
+def _measured(card: Card) -> Iterator[str]:
     named = [HUB_METRICS.get(metric, ("", figures.metrics([metric])[0]))[1] for metric in card.scores]
     first, *others = named
     named = [first[0].lower() + first[1:] if first.isascii() and " " in first else first, *others]
@@ -124,10 +143,9 @@ def _body(card: Card) -> Iterator[str]:
     yield f"| {primary} of the torch student on the same | {card.student_score:.1f} |"
     yield f"| logits against the torch student | SQNR {figures.number(round(card.sqnr_db, 1))} dB |"
     yield f"| same {card.same} as the torch student | {card.agreement * 100:.1f} % |"
-    yield ""
-    if card.note:
-        yield f"**How it was verified.** {_plain(card.note)}"
-        yield ""
+
+
+def _use(card: Card) -> Iterator[str]:
     yield "## Use"
     yield ""
     yield f"The program takes one window of at most {card.max_length} tokens, batch 1:"
@@ -138,7 +156,8 @@ def _body(card: Card) -> Iterator[str]:
     yield "| `attention_mask` | int32 | (1, seq) | 1 for a token, 0 for padding |"
     yield from _use_for_questions(card) if card.kind == "question-answering" else _use_for_texts(card)
     yield "- It is as biased as the text it learned from, and knows no other language than that text's."
-    yield "- Figures above are of this program on a desktop; a phone's latency has to be measured on the phone."
+    desktop = "Figures above are of this program on a desktop; a" if card.scores else "A"
+    yield f"- {desktop} phone's latency has to be measured on the phone."
 
 
 def _use_for_questions(card: Card) -> Iterator[str]:
@@ -146,9 +165,9 @@ def _use_for_questions(card: Card) -> Iterator[str]:
     yield "| `end_logits` | float32 | (1, seq) | how well the answer ends at each token |"
     yield ""
     yield f"A longer passage is cut into windows that share {card.stride} tokens; the best span over all wins."
-    yield from _FILES
-    yield 'python -m pipeline.ask --bundle . --context passage.txt "When was the mill built?"'
-    yield from _LIMITS
+    yield from _files(
+        card, 'python -m pipeline.ask --bundle . --context passage.txt "When was the mill built?"'
+    )
     yield "- The answer is a piece of the passage; where the passage has none, it is wrong, not empty."
 
 
@@ -162,20 +181,20 @@ def _use_for_texts(card: Card) -> Iterator[str]:
         if card.labels
         else "A longer text loses its end."
     )
-    yield from _FILES
-    yield "python -m pipeline.verify ."
-    yield from _LIMITS
+    yield from _files(card, "python -m pipeline.verify .")
     if card.labels:
         yield "- It gives every text one of its labels, also one that fits none of them."
 
 
-_FILES = (
-    "`tokenizer.json` and `vocab.txt` turn text into ids, `golden.json` holds inputs with the answers to",
-    "expect, and `manifest.json` the hash of every file. On a desktop, from this folder:",
-    "",
-    "```sh",
-)
-_LIMITS = ("```", "", "## Limits", "")
+def _files(card: Card, command: str) -> Iterator[str]:
+    """What lies beside the program, how to run it where that can be, and the next heading."""
+    yield "`tokenizer.json` and `vocab.txt` turn text into ids, `golden.json` holds inputs with the answers to"
+    on_a_desktop = " On a desktop, from this folder:" if card.scores else ""
+    yield f"expect, and `manifest.json` the hash of every file.{on_a_desktop}"
+    yield ""
+    if card.scores:
+        yield from ("```sh", command, "```", "")
+    yield from ("## Limits", "")
 
 
 def _quoted(text: str) -> str:

@@ -84,6 +84,10 @@ class Bench:
     def run(self, out: Path, work: Path, progress: Progress) -> Mapping[str, float]:
         threads = self.options.threads
         progress.update(0, 1, "loading programs")
+        if why_not := self.exporter.why_not_run():
+            progress.say(f"{self.exporter.target} cannot be run here; no latency is measured")
+            unmeasured = {"runtime": self.exporter.target, "emulated": False, "notes": [why_not], "peers": {}}
+            return _write(out, self, unmeasured, {})
         candidate = self.exporter.runner(program_of(self.exported), threads=threads)
         record: dict[str, Any] = {
             "runtime": self.exporter.target,
@@ -159,8 +163,8 @@ class BenchTorch:
 
 
 def is_emulated(exporter: Exporter, exported: Artifact) -> bool:
-    """Whether this machine can only evaluate the program, so that its time would mean nothing."""
-    return exporter.runner(program_of(exported)).emulated
+    """Whether this machine can only evaluate the program, or not even that: its time would mean nothing."""
+    return exporter.why_not_run() is not None or exporter.runner(program_of(exported)).emulated
 
 
 def latency_of(folder: Path, name: str) -> Latency | None:

@@ -10,22 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporters.base import INPUTS, PER_TOKEN, Exporter
+from exporters.base import INPUTS, PER_TOKEN, Exporter, Readable
 from pipeline import bundles, golden
-from pipeline.models import checkpoint
+from pipeline.models import checkpoint, compressed
+from pipeline.models.answerer import TorchStudent
 from pipeline.recipe import AnyTask, Checkpoint, Classification, Data, Task
 from pipeline.report import card
 from pipeline.stages.export import program_of
 from pipeline.tasks.dataset import ExampleSet
 from pipeline.tasks.methods import methods_of
-from pipeline.types import Artifact, Progress
+from pipeline.types import Answerer, Artifact, Progress
 
 FOLDER = "bundle"
 
 
 @dataclass(frozen=True, kw_only=True)
 class MakeBundle:
-    """Everything in it follows from its parents: no time and no machine, so that it can be made again."""
+    """Everything in it follows from its parents: no time and no machine, so that it can be made again.
+
+    Where the program cannot be run, golden cases are the torch student's, and the bundle says that nothing of
+    the program but its structure was checked.
+    """
 
     model_name: str
     exported: Artifact
@@ -39,7 +44,7 @@ class MakeBundle:
     teacher: Checkpoint
 
     name = "bundle"
-    version = 2
+    version = 3
 
     def settings(self) -> Mapping[str, Any]:
         return {
@@ -47,6 +52,7 @@ class MakeBundle:
             "target": self.exporter.target,
             "task": self.task.model_dump(mode="json"),
             "golden_cases": self.golden_cases,
+            "not_run": self.exporter.why_not_run() or "",
             "sources": [self.teacher.source, self.data.train.source, self.data.eval.source],
         }
 
@@ -71,18 +77,20 @@ class MakeBundle:
             shutil.copyfile(program, folder / program.name)
         tokenizer = checkpoint.load_tokenizer(self.quantized.path)
         checkpoint.save_tokenizer(tokenizer, folder)
-        runner = self.exporter.runner(program)
+        model, lengths, note = self._opened(program)
         examples, methods = self.golden.spread(self.golden_cases), methods_of(self.task)
+        why_not = self.exporter.why_not_run()
         progress.update(0, 1, "recording golden cases")
         recorded = {
             "min_sqnr_db": golden.MIN_SQNR_DB,
-            "cases": golden.cases(examples, runner, tokenizer, methods),
+            "recorded_from": golden.STUDENT if why_not else golden.PROGRAM,
+            "cases": golden.cases(examples, model, tokenizer, methods),
         }
         (folder / bundles.GOLDEN).write_text(
             json.dumps(recorded, ensure_ascii=False, separators=(",", ":")), encoding="utf-8"
         )
         size = int(self.exported.metrics["size_bytes"])
-        (folder / "README.md").write_text(self._card(program.name, size, runner.note), encoding="utf-8")
+        (folder / "README.md").write_text(self._card(program.name, size, note), encoding="utf-8")
         bundles.write_manifest(
             folder,
             {
@@ -96,13 +104,24 @@ class MakeBundle:
                     {"name": name, "dtype": "float32", "shape": [1, *self._extent(name)]}
                     for name in methods.outputs
                 ],
-                "lengths": bundles.lengths_field(runner.lengths),
-                "metrics": dict(self.verified.metrics),
+                "lengths": bundles.lengths_field(lengths),
+                "verified": why_not is None,
+                **({"why_not_verified": why_not} if why_not else {}),
+                "metrics": {} if why_not else dict(self.verified.metrics),
                 "made_from": dict(self.parents()),
             },
         )
         progress.update(1, 1)
         return {"program_bytes": float(size), "golden_cases": float(len(examples))}
+
+    def _opened(self, program: Path) -> tuple[Answerer, tuple[int, ...], str]:
+        """What golden cases are asked of, the lengths that the program takes, and what its run here proves."""
+        if why_not := self.exporter.why_not_run():
+            assert isinstance(self.exporter, Readable)
+            student = compressed.load(self.quantized.path, self.model_name, self.task.max_length, {})
+            return TorchStudent(student.module), self.exporter.structure(program).lengths, why_not
+        runner = self.exporter.runner(program)
+        return runner, runner.lengths, runner.note
 
     def _extent(self, output: str) -> list[str | int]:
         """An output's shape without the batch: as long as the window, or as wide as there are labels."""
@@ -110,7 +129,7 @@ class MakeBundle:
 
     def _card(self, program: str, size_bytes: int, note: str) -> str:
         metrics, methods = self.verified.metrics, methods_of(self.task)
-        words = methods.words
+        words, ran = methods.words, self.exporter.why_not_run() is None
         return card.render(
             card.Card(
                 name=self.model_name,
@@ -120,11 +139,11 @@ class MakeBundle:
                 max_length=self.task.max_length,
                 eval_source=self.data.eval.source,
                 questions=int(metrics["questions"]),
-                scores={name: metrics[name] for name in methods.metrics},
+                scores={name: metrics[name] for name in methods.metrics} if ran else {},
                 primary=methods.primary,
-                student_score=metrics[f"student_{methods.primary}"],
-                sqnr_db=metrics["sqnr_db"],
-                agreement=metrics[methods.agreement],
+                student_score=metrics[f"student_{methods.primary}"] if ran else 0.0,
+                sqnr_db=metrics["sqnr_db"] if ran else 0.0,
+                agreement=metrics[methods.agreement] if ran else 0.0,
                 kind=methods.kind,
                 title=words.title,
                 does=words.does,
