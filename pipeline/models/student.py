@@ -1,8 +1,9 @@
 """The student, which is also the export-ready graph: a BERT encoder and a head.
 
 A distilled student has neither token types nor a pooler; a checkpoint that is exported as it is keeps both, the
-types told by the ids, since a program has no input for them. Layers may differ in heads and neurons, so that pruning makes tensors smaller. Nothing in the graph troubles a
-phone: the mask is finite (−1e4 fits fp16), ids are int32, every shape follows from the input's length.
+types told by the ids, since a program has no input for them. Layers may differ in heads and neurons, so that
+pruning makes tensors smaller. Nothing in the graph troubles a phone: the mask is finite (−1e4 fits fp16), ids
+are int32, every shape follows from the input's length.
 
 Legend: B batch, S sequence, H heads, D head size, E hidden size.
 """
@@ -60,7 +61,7 @@ class StudentConfig:
     separator: int | None = None
     """Id of the token after whose first occurrence the second segment begins; None without token types."""
     pooler: str | None = None
-    """Activation of a dense layer before the classifier (tanh in BERT, relu in DistilBERT); None without one."""
+    """Activation after a dense layer before the classifier (BERT tanh, DistilBERT relu); None without one."""
 
 
 class SecondSegment(nn.Module):
@@ -287,7 +288,7 @@ def first_layers(model: StudentModel, depth: int) -> StudentModel:
 
 
 def save(model: StudentModel, folder: Path) -> None:
-    """student.json and model.safetensors. What only checkpoints exported as they are have stays out of others."""
+    """student.json and model.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
     table = asdict(model.config)
     table = {name: value for name, value in table.items() if name not in OPTIONAL or value is not None}

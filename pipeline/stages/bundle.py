@@ -37,6 +37,8 @@ class MakeBundle:
     golden_cases: int
     data: Data
     teacher: Checkpoint
+    steps: tuple[str, ...] = card.STEPS
+    """What was done to the teacher, for the card."""
 
     name = "bundle"
     version = 2
@@ -48,6 +50,7 @@ class MakeBundle:
             "task": self.task.model_dump(mode="json"),
             "golden_cases": self.golden_cases,
             "sources": [self.teacher.source, self.data.train.source, self.data.eval.source],
+            **({} if self.steps == card.STEPS else {"steps": list(self.steps)}),
         }
 
     def parents(self) -> Mapping[str, str]:
@@ -134,6 +137,7 @@ class MakeBundle:
                 stride=self.task.stride if isinstance(self.task, Task) else None,
                 labels=self.task.labels if isinstance(self.task, Classification) else (),
                 note=note,
+                steps=self.steps,
                 base_model=_hub_id(self.teacher.source),
                 dataset=_hub_id(self.data.train.source),
             )
