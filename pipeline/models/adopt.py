@@ -82,6 +82,11 @@ def describe(folder: Path) -> Described:
             f"{folder} has no head for question answering, classification or regression; "
             f"teach it first: python -m pipeline.run --teacher {folder}"
         )
+    width, heads = config.hidden_size, config.num_attention_heads
+    if width % heads:
+        raise UsageError(
+            f"{folder}/config.json says {heads} heads for a width of {width}, which is no multiple"
+        )
     if head == "question-answering" and config.num_labels != 2:
         raise UsageError(f"{folder} scores {config.num_labels} values a token, not an answer's start and end")
     if table.get("problem_type") == "multi_label_classification":
@@ -93,7 +98,8 @@ def _labels(config: PreTrainedConfig, head: Head, folder: Path) -> tuple[str, ..
     count = int(config.num_labels or 0)
     if head == "question-answering" or count == 1:
         return ()
-    names = tuple(str((config.id2label or {}).get(number, number)) for number in range(count))
+    known = {int(number): str(name) for number, name in (config.id2label or {}).items()}
+    names = tuple(known.get(number, str(number)) for number in range(count))
     if len(set(names)) != len(names) or not names:
         raise UsageError(
             f"{folder} has labels of the same name (id2label in its config.json); make them differ"

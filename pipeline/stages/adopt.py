@@ -13,11 +13,13 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.models import adopt, checkpoint, student
-from pipeline.models.student import StudentModel
+from pipeline.models.answerer import TorchStudent
+from pipeline.models.student import StudentConfig, StudentModel
 from pipeline.models.teacher import run_teacher
 from pipeline.recipe import AnyTask, Classification, Questions, Task
 from pipeline.store import sha256_file
 from pipeline.tasks import sentences, squad
+from pipeline.tasks.base import answer_all
 from pipeline.tasks.dataset import ExampleSet, SentenceSet
 from pipeline.tasks.methods import methods_of
 from pipeline.tasks.sentences import Sentence
@@ -62,11 +64,12 @@ class Adopt:
         described = adopt.describe(self.folder)
         tokenizer = checkpoint.load_tokenizer(self.folder)
         model = checkpoint.load_model(self.folder, described.head, whole=True)
-        known, vocabulary = max(tokenizer.get_vocab().values()) + 1, model.config.vocab_size
+        known, vocabulary = max(tokenizer.get_vocab().values()) + 1, int(model.config.vocab_size)
         if known > vocabulary:
             raise UsageError(f"{self.folder}: its tokenizer has {known} ids, its model only {vocabulary}")
         graph = adopt.adopted(model, tokenizer, described)
-        windows = list(comparison_windows(tokenizer, vocabulary, described.positions))
+        kinds = getattr(model.config, "type_vocab_size", 1)
+        windows = list(comparison_windows(tokenizer, graph.config, kinds))
         metrics = compared(model, graph, windows, progress)
         if not metrics["max_relative_error"] <= MAX_RELATIVE_ERROR:
             raise VerificationFailed(
@@ -78,21 +81,19 @@ class Adopt:
         checkpoint.save_tokenizer(tokenizer, out)
         if not isinstance(self.task, Task):
             for split in ASKED:
-                self._write_answers(model, tokenizer, out / f"{split}.jsonl", split)
+                self._write_answers(graph, tokenizer, out / f"{split}.jsonl", split)
         return {**metrics, "parameters": float(sum(p.numel() for p in graph.parameters()))}
 
     def _write_answers(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, file: Path, split: str
+        self, graph: StudentModel, tokenizer: PreTrainedTokenizerBase, file: Path, split: str
     ) -> None:
-        """The Hugging Face model's label or value of every shipped text, in its own file layout."""
-        methods = methods_of(self.task)
-        decode, lines = methods.decoder(()), []
-        for text in _texts(split):
-            parts = methods.windows(text, tokenizer)
-            asked = [_asked(part.ids, part.types) for part in parts]
-            logits = [tuple(output[0].numpy() for output in _run(model, one)) for one in asked]
-            label = methods.written(decode(text, parts, logits))
-            lines.append(json.dumps({"text": text.text, "pair": text.pair, "label": label}, ensure_ascii=False))
+        """The checkpoint's label or value of every shipped text, a JSON line each."""
+        texts = list(_texts(split))
+        given = answer_all(methods_of(self.task), texts, TorchStudent(graph), tokenizer)
+        lines = [
+            json.dumps({"text": one.text, "pair": one.pair, "label": given[one.id]}, ensure_ascii=False)
+            for one in texts
+        ]
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -135,18 +136,23 @@ def _asked(ids: np.ndarray, types: np.ndarray, padding: int = 0, pad: int = 0) -
     }
 
 
-def comparison_windows(tokenizer: PreTrainedTokenizerBase, vocabulary: int, longest: int) -> Iterator[Window]:
+def comparison_windows(
+    tokenizer: PreTrainedTokenizerBase, config: StudentConfig, kinds: int
+) -> Iterator[Window]:
     """Texts and pairs with the tokenizer's own token types, and random ids of lengths from 1 to the longest.
 
     A random window has [CLS] first and separators in its middle and at its end where it has room for them.
+    `kinds`: how many token types the model knows.
     """
+    longest, vocabulary, mark = config.positions, config.vocabulary, config.separator
     if longest >= max(SHORT):
         for question in squad.read("practice", limit=TEXTS):
             for pair in (None, question.passage):
                 encoded = tokenizer(question.text, pair, truncation="longest_first", max_length=longest)
-                types = encoded.get("token_type_ids", [0] * len(encoded["input_ids"]))
-                yield _asked(np.array(encoded["input_ids"]), np.array(types))
-    mark, pad = adopt.separator(tokenizer), tokenizer.pad_token_id or 0
+                ids = np.array(encoded["input_ids"])
+                types = np.array(encoded.get("token_type_ids", np.zeros_like(ids)))
+                yield _asked(ids, np.minimum(types, kinds - 1))
+    pad = tokenizer.pad_token_id or 0
     for length in sorted({*SHORT, longest // 2, longest - 1, longest}):
         if not 1 <= length <= longest:
             continue
