@@ -89,8 +89,11 @@ def describe(folder: Path) -> Described:
         )
     if head == "question-answering" and config.num_labels != 2:
         raise UsageError(f"{folder} scores {config.num_labels} values a token, not an answer's start and end")
-    if table.get("problem_type") == "multi_label_classification":
-        raise UsageError(f"{folder} gives a text several labels at once; one label, or a value, is supported")
+    problem = table.get("problem_type")
+    if problem == "multi_label_classification" or (problem == "regression" and config.num_labels != 1):
+        raise UsageError(
+            f"{folder} gives a text several labels or values; one label, or one value, is supported"
+        )
     return Described(head=head, labels=_labels(config, head, folder), positions=config.max_position_embeddings)
 
 

@@ -49,8 +49,7 @@ class Adopt:
 
     def settings(self) -> Mapping[str, Any]:
         methods = methods_of(self.task)
-        texts = {} if isinstance(self.task, Task) else {"max_length": methods.max_length}
-        return {"task": methods.kind, **texts}
+        return {"task": methods.kind} if isinstance(self.task, Task) else methods.shaping()
 
     def parents(self) -> Mapping[str, str]:
         files = [self.folder / "config.json", self.folder / checkpoint.WEIGHTS]

@@ -238,7 +238,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "pruned": (changed(pruned_heads={"0": [1]}), "lacks attention heads"),
     "quantized": (changed(quantization_config={"load_in_8bit": True}), "holds quantized weights"),
     "activation": (changed(hidden_act="mish"), "has the activation 'mish'; supported are gelu, "),
-    "several labels": (changed(problem_type="multi_label_classification"), "several labels at once"),
+    "several labels": (
+        changed(problem_type="multi_label_classification"),
+        "several labels or values; one label",
+    ),
+    "several values": (changed(problem_type="regression"), "several labels or values; one label, or one value"),
     "same labels": (changed(id2label={"0": "a", "1": "b", "2": "a"}), "has labels of the same name"),
     "heads": (
         changed(num_attention_heads=5),
