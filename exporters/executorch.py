@@ -100,7 +100,7 @@ def _quantized(student: Student) -> torch.fx.GraphModule:
         quantizer.set_module_name(path, _dynamic_int8())
     prepared = prepare_pt2e(_exported(module, student.max_length).module(), quantizer)
     with torch.no_grad():
-        prepared(*_window(student.max_length))
+        prepared(*_window(max(student.max_length, SHORTEST)))
     converted: torch.fx.GraphModule = convert_pt2e(prepared)
     return converted
 
@@ -150,6 +150,8 @@ def _window(length: int) -> tuple[torch.Tensor, torch.Tensor]:
 def _exported(module: torch.nn.Module, longest: int) -> torch.export.ExportedProgram:
     import torch
 
+    if longest <= SHORTEST:  # a range of one length is no range to torch.export
+        return torch.export.export(module, _window(SHORTEST))
     length = torch.export.Dim("length", min=SHORTEST, max=longest)
     return torch.export.export(module, _window(longest), dynamic_shapes=({1: length}, {1: length}))
 

@@ -29,6 +29,7 @@ from pipeline.types import UsageError
 
 SHIPPED = Path(__file__).parents[1] / "pretrained"
 FAMILIES = ("bert", "distilbert")
+SUPPORTED = f"{', '.join(FAMILIES)} (question answering, classification, regression)"
 WEIGHTS = "model.safetensors"
 TOKENIZER_FILES = ["tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"]
 HEADS: Mapping[Head, tuple[str, ...]] = {
@@ -113,7 +114,7 @@ def _fetch(source: str, revision: str | None) -> Path:
     except Exception as error:  # the hub client raises many kinds; each means the same to the user
         raise UsageError(
             f"model {source!r} is neither a folder here nor to be had from the Hugging Face hub "
-            f"({type(error).__name__}); give a local checkpoint folder with --teacher or --student"
+            f"({type(error).__name__}); give a local checkpoint folder, to a run with --teacher or --student"
         ) from None
 
 
@@ -129,7 +130,7 @@ def check_config(folder: Path) -> Path:
     except (ValueError, AttributeError):
         raise UsageError(f"{folder}/config.json is not valid JSON") from None
     if family not in FAMILIES:
-        raise UsageError(f"{folder} holds a model of family {family!r}; supported are {', '.join(FAMILIES)}")
+        raise UsageError(f"{folder} holds a model of family {family!r}; supported are {SUPPORTED}")
     return folder
 
 
@@ -170,21 +171,24 @@ def has_vocabulary_head(folder: Path) -> bool:
         return not set(VOCABULARY_HEADS).isdisjoint(file.keys())
 
 
-def load_model(folder: Path, head: Head = "question-answering", labels: int | None = None) -> PreTrainedModel:
+def load_model(
+    folder: Path, head: Head = "question-answering", labels: int | None = None, *, whole: bool = False
+) -> PreTrainedModel:
     """A model with a task's head in float32; what of the head the folder has no weights for is random.
 
-    `labels`: the width of a classification head; the folder's own when None.
-    Raises UsageError when the folder's head is of another width.
+    `labels`: the width of a classification head; the folder's own when None. `whole`: nothing may be random.
+    Raises UsageError when the folder's head is of another width, or `whole` and incomplete.
     """
+    may_lack = () if whole else HEADS[head]
     if head == "question-answering":
-        return _load(folder, AutoModelForQuestionAnswering, HEADS[head])
+        return _load(folder, AutoModelForQuestionAnswering, may_lack)
     if labels is not None and has_head(folder, head):
         theirs = AutoConfig.from_pretrained(folder).num_labels
         if theirs != labels:
             raise UsageError(
                 f"{folder} has a head for {theirs} labels, the task has {labels}; name those it knows"
             )
-    return _load(folder, AutoModelForSequenceClassification, HEADS[head], labels)
+    return _load(folder, AutoModelForSequenceClassification, may_lack, labels)
 
 
 def load_general(folder: Path) -> PreTrainedModel:

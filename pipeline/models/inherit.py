@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipeline.models.student import Head, LayerShape, StudentConfig, StudentMode
 from pipeline.recipe import StudentShape
 from pipeline.types import RecipeError, UsageError
 
+TYPES = "embeddings.token_type_embeddings.weight"
 RANDOM_DEVIATION = 0.02
 """Of weights drawn at random (Devlin et al. 2018's code)."""
 
@@ -36,8 +38,7 @@ def from_teacher(
     A head that the teacher lacks, or reads from its pooler, starts at random.
     Raises UsageError when the teacher has no such layer or is not so wide.
     """
-    config, family = teacher.config, teacher.config.model_type
-    depth, width, heads = config.num_hidden_layers, config.hidden_size, config.num_attention_heads
+    depth, width = teacher.config.num_hidden_layers, teacher.config.hidden_size
     chosen = tuple(range(depth)) if layers is None else layers
     if max(chosen) >= depth:
         raise UsageError(
@@ -45,25 +46,32 @@ def from_teacher(
         )
     if hidden is not None and hidden > width:
         raise UsageError(f"student.hidden is {hidden}, but the teacher is only {width} wide; lower it")
-    neurons = config.intermediate_size if family == "bert" else config.hidden_dim
-    model = build(
-        StudentConfig(
-            vocabulary=config.vocab_size,
-            positions=config.max_position_embeddings,
-            hidden=width,
-            head_size=width // heads,
-            layers=tuple(LayerShape(heads, neurons) for _ in chosen),
-            norm_eps=getattr(config, "layer_norm_eps", 1e-12),
-            activation=config.hidden_act if family == "bert" else config.activation,
-            head=head,
-            labels=labels,
-        )
-    )
+    model = build(config_of(teacher, chosen, head, labels))
     draw(model)
     model.load_state_dict({**model.state_dict(), **_inherited(teacher, chosen, set(model.state_dict()))})
     if hidden is None or hidden == width:
         return model
     return narrowed(model, important_dimensions(teacher, hidden))
+
+
+def config_of(
+    model: PreTrainedModel, layers: tuple[int, ...], head: Head = "question-answering", labels: int = 2
+) -> StudentConfig:
+    """The shapes of a student with so many of a BERT's or DistilBERT's layers, none narrowed."""
+    config, family = model.config, model.config.model_type
+    heads = config.num_attention_heads
+    neurons = config.intermediate_size if family == "bert" else config.hidden_dim
+    return StudentConfig(
+        vocabulary=config.vocab_size,
+        positions=config.max_position_embeddings,
+        hidden=config.hidden_size,
+        head_size=config.hidden_size // heads,
+        layers=tuple(LayerShape(heads, neurons) for _ in layers),
+        norm_eps=getattr(config, "layer_norm_eps", 1e-12),
+        activation=config.hidden_act if family == "bert" else config.activation,
+        head=head,
+        labels=labels,
+    )
 
 
 def shaped(teacher: PreTrainedModel, shape: StudentShape, head: Head, labels: int = 2) -> StudentModel:
@@ -97,12 +105,26 @@ def teacher_dimensions(model: StudentModel, teacher: PreTrainedModel) -> list[in
 
 
 def _inherited(teacher: PreTrainedModel, chosen: tuple[int, ...], wanted: set[str]) -> dict[str, torch.Tensor]:
-    """What the teacher has of the student's weights, under the student's names."""
-    family = teacher.config.model_type
-    encoder, whole = teacher.base_model.state_dict(), teacher.state_dict()
-    inner, outer, heads = (_BERT, "encoder.layer", _BERT_HEADS)
-    if family == "distilbert":
-        inner, outer, heads = (_DISTILBERT, "transformer.layer", _DISTILBERT_HEADS)
+    """What the teacher has of the student's weights, under the student's names, token types folded away."""
+    heads = _DISTILBERT_HEADS if teacher.config.model_type == "distilbert" else _BERT_HEADS
+    found = weights_of(teacher, chosen, wanted, heads)
+    types = teacher.base_model.state_dict().get(TYPES)
+    if types is not None:
+        found["embeddings.position.weight"] += types.detach().float().mean(dim=0)
+    return found
+
+
+def weights_of(
+    model: PreTrainedModel, chosen: tuple[int, ...], wanted: set[str], heads: Mapping[str, str]
+) -> dict[str, torch.Tensor]:
+    """Copies of a BERT's or DistilBERT's weights under the student's names, as many of those wanted as it has.
+
+    `heads`: a student's module outside of the encoder → the model's.
+    """
+    encoder, whole = model.base_model.state_dict(), model.state_dict()
+    inner, outer = (_BERT, "encoder.layer")
+    if model.config.model_type == "distilbert":
+        inner, outer = (_DISTILBERT, "transformer.layer")
     found = {}
     for name in wanted:
         module, _, kind = name.rpartition(".")
@@ -113,11 +135,7 @@ def _inherited(teacher: PreTrainedModel, chosen: tuple[int, ...], wanted: set[st
             found[name] = encoder[f"{inner[module]}.{kind}"]
         elif f"{heads.get(module)}.{kind}" in whole:
             found[name] = whole[f"{heads[module]}.{kind}"]
-    found = {name: tensor.detach().float().clone() for name, tensor in found.items()}
-    types = encoder.get("embeddings.token_type_embeddings.weight")
-    if types is not None:
-        found["embeddings.position.weight"] += types.detach().float().mean(dim=0)
-    return found
+    return {name: tensor.detach().float().clone() for name, tensor in found.items()}
 
 
 def draw(model: StudentModel) -> None:

@@ -1,7 +1,9 @@
-"""The student, which is also the export-ready graph: a BERT encoder without token types and pooler, and a head.
+"""The student, which is also the export-ready graph: a BERT encoder and a head.
 
-Layers may differ in heads and neurons, so that pruning makes tensors smaller. Nothing in the graph troubles a
-phone: the mask is finite (−1e4 fits fp16), ids are int32, every shape follows from the input's length.
+A distilled student has neither token types nor a pooler; a checkpoint that is exported as it is keeps both, the
+types told by the ids, since a program has no input for them. Layers may differ in heads and neurons, so that
+pruning makes tensors smaller. Nothing in the graph troubles a phone: the mask is finite (−1e4 fits fp16), ids
+are int32, every shape follows from the input's length.
 
 Legend: B batch, S sequence, H heads, D head size, E hidden size.
 """
@@ -23,6 +25,11 @@ from transformers.activations import ACT2FN
 CONFIG = "student.json"
 WEIGHTS = "model.safetensors"
 MASKED = -1e4
+FAR = 1e4
+"""Further than any position; float16 holds it."""
+
+OPTIONAL = ("separator", "pooler")
+"""Fields of a config that its file leaves out when they are None."""
 
 Head = Literal["question-answering", "text-classification", "masked-language-modelling", "none"]
 
@@ -51,22 +58,49 @@ class StudentConfig:
     """Width of a classification head; a regression has one."""
     teacher_dimensions: tuple[int, ...] | None = None
     """Which dimensions of the teacher's hidden states these are, where the student is narrower."""
+    separator: int | None = None
+    """Id of the token after whose first occurrence the second segment begins; None without token types."""
+    pooler: str | None = None
+    """Activation after a dense layer before the classifier (BERT tanh, DistilBERT relu); None without one."""
+
+
+class SecondSegment(nn.Module):
+    """What a token of the second segment has more than one of the first. int (B, S) → float (B, S, E).
+
+    A float product in place of a lookup: it is 0 or the one row, which every converter leaves alone. All
+    but the comparison of ids is float, positions and FAR in float16 too.
+    """
+
+    def __init__(self, hidden: int, separator: int) -> None:
+        super().__init__()
+        self.separator = separator
+        self.offset = nn.Parameter(torch.zeros(hidden))
+
+    def forward(self, input_ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        steps_S = places.to(self.offset.dtype)
+        others_BS = (input_ids != self.separator).to(self.offset.dtype)
+        first_B1 = torch.amin(steps_S + others_BS * FAR, dim=1, keepdim=True)
+        after_BS = torch.clamp(steps_S - first_B1, 0.0, 1.0)
+        return after_BS[:, :, None] * self.offset
 
 
 class Embeddings(nn.Module):
-    """Word plus position, normalised. int (B, S) → float (B, S, E)."""
+    """Word plus position plus segment, where there is one, normalised. int (B, S) → float (B, S, E)."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
         self.word = nn.Embedding(config.vocabulary, config.hidden)
         self.position = nn.Embedding(config.positions, config.hidden)
+        self.second = None if config.separator is None else SecondSegment(config.hidden, config.separator)
         self.norm = nn.LayerNorm(config.hidden, eps=config.norm_eps)
         self.dropout = nn.Dropout(0.0)
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         places = torch.arange(input_ids.shape[1], device=input_ids.device)
-        x_BSE: torch.Tensor = self.norm(self.word(input_ids) + self.position(places))
-        out_BSE: torch.Tensor = self.dropout(x_BSE)
+        x_BSE: torch.Tensor = self.word(input_ids) + self.position(places)
+        if self.second is not None:
+            x_BSE = x_BSE + self.second(input_ids, places)
+        out_BSE: torch.Tensor = self.dropout(self.norm(x_BSE))
         return out_BSE
 
 
@@ -176,13 +210,18 @@ class ClassifyingStudent(StudentModel):
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__(config)
+        self.pooler = None if config.pooler is None else nn.Linear(config.hidden, config.hidden)
+        self.pooled = None if config.pooler is None else ACT2FN[config.pooler]
         self.classifier = nn.Linear(config.hidden, config.labels)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, with_states: bool = False
     ) -> tuple[torch.Tensor, ...]:
         x_BSE = self.states(input_ids, attention_mask)
-        logits = self.classifier(x_BSE[:, 0])
+        first_BE = x_BSE[:, 0]
+        if self.pooler is not None and self.pooled is not None:
+            first_BE = self.pooled(self.pooler(first_BE))
+        logits = self.classifier(first_BE)
         return (logits, x_BSE) if with_states else (logits,)
 
 
@@ -251,7 +290,9 @@ def first_layers(model: StudentModel, depth: int) -> StudentModel:
 def save(model: StudentModel, folder: Path) -> None:
     """student.json and model.safetensors."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(asdict(model.config), indent=1), encoding="utf-8")
+    table = asdict(model.config)
+    table = {name: value for name, value in table.items() if name not in OPTIONAL or value is not None}
+    (folder / CONFIG).write_text(json.dumps(table, indent=1), encoding="utf-8")
     weights = {name: t.detach().float().contiguous() for name, t in model.state_dict().items()}
     save_file(weights, str(folder / WEIGHTS), metadata={"format": "pt"})
 

@@ -19,6 +19,10 @@ RUNTIMES = {
     "executorch-coreml": "ExecuTorch with Core ML (iOS 17 and later)",
     "coreai": "Core AI (OS 27 and later), experimental",
 }
+STEPS = ("distilled", "pruned", "quantized to int8")
+"""What a run does to its teacher, in order."""
+TAGS = {"distilled": "distillation", "pruned": "pruning", "quantized to int8": "int8"}
+"""Step → the hub's tag for it."""
 HUB_METRICS = {
     "em": ("exact_match", "Exact match"),
     "matthews": ("matthews_correlation", "Matthews correlation"),
@@ -63,8 +67,10 @@ class Card:
     """Of a classifier, in the order of its logits."""
     note: str = ""
     """What such a verification proves and what it does not."""
+    steps: tuple[str, ...] = STEPS
+    """What was done to that model; nothing to one exported in float."""
     base_model: str | None = None
-    """Hub id of the model it was distilled from."""
+    """Hub id of the model it was made from."""
     dataset: str | None = None
     """Hub id of the training data."""
     licence: str = "apache-2.0"
@@ -82,7 +88,7 @@ def _front_matter(card: Card) -> Iterator[str]:
     yield f"library_name: {_quoted(card.target)}"
     yield f"pipeline_tag: {_quoted(card.kind)}"
     yield "tags:"
-    for tag in (card.kind, "distillation", "pruning", "int8", "on-device", card.target):
+    for tag in (card.kind, *(TAGS[step] for step in card.steps), "on-device", card.target):
         yield f"- {_quoted(tag)}"
     if card.base_model:
         yield f"base_model: {_quoted(card.base_model)}"
@@ -112,10 +118,14 @@ def _body(card: Card) -> Iterator[str]:
     runtime = RUNTIMES.get(card.target, card.target)
     yield f"# {_plain(card.name)} for {runtime}"
     yield ""
-    made = f", distilled from {_plain(card.base_model)}" if card.base_model else ""
+    first = card.steps[0] if "distilled" in card.steps else "exported"
+    made = f", {first} from {_plain(card.base_model)}" if card.base_model else ""
     yield f"{card.does}{made}."
-    compared = ", then compared with the torch student it came from" if card.scores else ""
-    yield f"It was distilled, pruned and quantized to int8{compared}."
+    done = [figures.joined(card.steps)] if card.steps else []
+    if card.scores:
+        done.append("compared with the torch student it came from")
+    if done:
+        yield f"It was {', then '.join(done)}."
     yield ""
     yield "| | |"
     yield "|---|---|"

@@ -1,5 +1,6 @@
 """The stages in the order of a run; one file each."""
 
+from pipeline.stages.adopt import Adopt
 from pipeline.stages.baseline import Baseline, precision_of
 from pipeline.stages.bench import Bench, BenchTorch
 from pipeline.stages.bundle import MakeBundle
@@ -18,6 +19,7 @@ TRAINED = (Teach, Pretrain, Distil)
 
 __all__ = [
     "TRAINED",
+    "Adopt",
     "Baseline",
     "Bench",
     "BenchTorch",

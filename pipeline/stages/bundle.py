@@ -42,6 +42,8 @@ class MakeBundle:
     golden_cases: int
     data: Data
     teacher: Checkpoint
+    steps: tuple[str, ...] = card.STEPS
+    """What was done to the teacher, for the card."""
 
     name = "bundle"
     version = 3
@@ -54,6 +56,7 @@ class MakeBundle:
             "golden_cases": self.golden_cases,
             "not_run": self.exporter.why_not_run() or "",
             "sources": [self.teacher.source, self.data.train.source, self.data.eval.source],
+            **({} if self.steps == card.STEPS else {"steps": list(self.steps)}),
         }
 
     def parents(self) -> Mapping[str, str]:
@@ -153,6 +156,7 @@ class MakeBundle:
                 stride=self.task.stride if isinstance(self.task, Task) else None,
                 labels=self.task.labels if isinstance(self.task, Classification) else (),
                 note=note,
+                steps=self.steps,
                 base_model=_hub_id(self.teacher.source),
                 dataset=_hub_id(self.data.train.source),
             )

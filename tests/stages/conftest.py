@@ -179,6 +179,7 @@ def make_chain(root: Path, encoder: Path, questions: Path) -> Chain:
     teacher = make(
         stages.Teach(encoder=recipe.teacher, questions=train, task=task, options=recipe.teach, seed=seed)
     )
+    make(stages.Adopt(folder=teacher.path, task=task))
     assert recipe.pretrain is not None
     general = make(
         stages.Pretrain(

@@ -20,7 +20,19 @@ from pipeline.store import Stage, hash_tree, key_of, tool_version, tree_digest
 from pipeline.types import Artifact, Silent
 from tests.stages.conftest import Chain, FakeExporter, small_recipe
 
-NAMES = ("teach", "pretrain", "distil", "prune", "quantize", "evaluate", "export", "lint", "verify", "bundle")
+NAMES = (
+    "teach",
+    "adopt",
+    "pretrain",
+    "distil",
+    "prune",
+    "quantize",
+    "evaluate",
+    "export",
+    "lint",
+    "verify",
+    "bundle",
+)
 
 
 @dataclass(frozen=True)
