@@ -1,13 +1,14 @@
-"""Rewrites of a captured student (aten operations) that keep its function and suit a phone's kernels.
+"""Rewrites of a captured student, in aten operations, that keep its function and suit a phone's kernels.
 
-Each takes the graph of `torch.export.export(...).module()`, changes what has the pattern's shape, leaves
-all else alone and returns how often it changed something.
+Each takes `torch.export.export(...).module()`, changes what has the shape it looks for, leaves all else
+alone, and returns how often it found it.
 
-Legend: B batch, S sequence, H heads, D head size.
+Legend: S sequence, H heads, D head size.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,109 +18,134 @@ if TYPE_CHECKING:
 def heads_apart(module: torch.fx.GraphModule) -> int:
     """Attention one head at a time, so that a head's scores (S, S) stay in a core's cache.
 
-    softmax(q kᵀ + bias) v over (B, H, S, D) becomes H times the same over columns of the projections
-    (B, S, H · D), put side by side again. The bias, (1, 1, 1, S), rides in the product: q gets a column of
-    ones and kᵀ the bias as a row, which saves a pass over the scores.
+    softmax(q kᵀ + bias) v over (1, H, S, D) becomes the same over D columns of the projections
+    (1, S, H · D) for each head, put side by side again: no head is moved to a dimension of its own. The
+    bias (1, 1, 1, S) rides in the product, as a row under kᵀ that meets a column of ones beside q.
     """
     import torch
 
     aten = torch.ops.aten
-    found = 0
-    for softmax in module.graph.find_nodes(op="call_function", target=aten.softmax.int):
-        pattern = _attention(softmax)
-        if pattern is None:
-            continue
-        q, k, v, heads, bias, scale, merged = pattern
-        with module.graph.inserting_before(merged):
-            call = _Calls(module.graph)
-            row = call(aten.reshape.default, bias, [1, 1, -1])
-            ones = call(aten.add.Scalar, call(aten.mul.Scalar, call(aten.permute.default, row, [0, 2, 1]), 0.0), 1.0)
-            if scale is not None:
-                q = call(aten.mul.Tensor, q, scale)
-            width = merged.meta["val"].shape[-1] // heads
-            mixed = []
-            for head in range(heads):
-                part = (2, head * width, (head + 1) * width)
-                q_BSD, k_BSD, v_BSD = (call(aten.slice.Tensor, t, *part) for t in (q, k, v))
-                q_BSD = call(aten.cat.default, [q_BSD, ones], 2)
-                k_BDS = call(aten.cat.default, [call(aten.permute.default, k_BSD, [0, 2, 1]), row], 1)
-                scores = call(aten.bmm.default, q_BSD, k_BDS)
-                weights = call(aten.softmax.int, scores, -1)
-                mixed.append(call(aten.bmm.default, weights, v_BSD))
-            joined = call(aten.cat.default, mixed, 2) if heads > 1 else mixed[0]
-            joined.meta = dict(merged.meta)
-        merged.replace_all_uses_with(joined)
-        found += 1
-    _tidy(module)
-    return found
-
-
-class _Calls:
-    def __init__(self, graph: torch.fx.Graph) -> None:
-        self.graph = graph
-
-    def __call__(self, target: Any, *arguments: Any) -> torch.fx.Node:
-        import torch
-
-        node = self.graph.call_function(target, arguments)
-        values = torch.fx.node.map_arg(arguments, lambda n: n.meta["val"])
-        node.meta["val"] = target(*values)
-        return node
-
-
-def _tidy(module: torch.fx.GraphModule) -> None:
+    found = [_attention(softmax) for softmax in _calls(module, aten.softmax.int)]
+    rows: dict[torch.fx.Node, tuple[torch.fx.Node, torch.fx.Node]] = {}
+    for attention in filter(None, found):
+        with module.graph.inserting_before(attention.merged):
+            if attention.bias not in rows:
+                row = _call(aten.squeeze.dim, attention.bias, 1)
+                rows[attention.bias] = (
+                    row,
+                    _call(aten.ones_like.default, _call(aten.permute.default, row, [0, 2, 1])),
+                )
+            _write_heads(attention, *rows[attention.bias])
     module.graph.eliminate_dead_code()
     module.graph.lint()
     module.recompile()
+    return len(rows) and sum(attention is not None for attention in found)
 
 
-def _only(node: torch.fx.Node, *targets: Any) -> torch.fx.Node | None:
-    """The single user of a node when it is one of these calls."""
-    users = list(node.users)
-    return users[0] if len(users) == 1 and users[0].target in targets else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attention:
+    """One layer's attention: projections (1, S, H · D), bias (1, 1, 1, S), result (1, S, H · D)."""
+
+    query: torch.fx.Node
+    key: torch.fx.Node
+    value: torch.fx.Node
+    heads: int
+    scale: float
+    bias: torch.fx.Node
+    merged: torch.fx.Node
 
 
-def _attention(softmax: torch.fx.Node) -> tuple[Any, ...] | None:
+def _write_heads(found: _Attention, row: torch.fx.Node, ones: torch.fx.Node) -> None:
+    """row: (1, 1, S); ones: (1, S, 1)."""
     import torch
 
     aten = torch.ops.aten
-    biased = softmax.args[0]
-    if biased.target != aten.add.Tensor:
-        return None
-    product, bias = biased.args[:2]
-    if product.target != aten.matmul.default or len(bias.meta["val"].shape) != 4 or tuple(bias.meta["val"].shape[:3]) != (1, 1, 1):
-        return None
-    q, turned = product.args
-    scale = None
-    if q.target == aten.mul.Tensor and isinstance(q.args[1], float):
-        q, scale = q.args
-    if turned.target != aten.transpose.int or {a % 4 for a in turned.args[1:]} != {2, 3}:
-        return None
-    after = softmax
-    dropped = _only(after, aten.dropout.default)
-    after = dropped or after
-    mix = _only(after, aten.matmul.default)
-    if mix is None or mix.args[0] is not after:
-        return None
-    back = _only(mix, aten.transpose.int)
-    merged = back and _only(back, aten.reshape.default)
-    if not merged or {a % 4 for a in back.args[1:]} != {1, 2} or len(merged.meta["val"].shape) != 3:
-        return None
-    sources = [_projection(t) for t in (q, turned.args[0], mix.args[1])]
-    if None in sources:
-        return None
-    heads = mix.meta["val"].shape[1]
-    return (*sources, heads, bias, scale, merged)
+    query = found.query if found.scale == 1.0 else _call(aten.mul.Tensor, found.query, found.scale)
+    size = found.merged.meta["val"].shape[2] // found.heads
+    mixed = []
+    for head in range(found.heads):
+        q, k, v = (
+            _call(aten.slice.Tensor, t, 2, head * size, (head + 1) * size)
+            for t in (query, found.key, found.value)
+        )
+        wide = _call(aten.cat.default, [q, ones], 2)
+        deep = _call(aten.cat.default, [_call(aten.permute.default, k, [0, 2, 1]), row], 1)
+        weights = _call(aten.softmax.int, _call(aten.bmm.default, wide, deep), -1)
+        mixed.append(_call(aten.bmm.default, weights, v))
+    joined = _call(aten.cat.default, mixed, 2) if found.heads > 1 else mixed[0]
+    found.merged.replace_all_uses_with(joined)
 
 
-def _projection(split: torch.fx.Node) -> torch.fx.Node | None:
-    """(B, S, H · D), of which a node is the heads apart, (B, H, S, D)."""
+def _attention(softmax: torch.fx.Node) -> _Attention | None:
+    """What a softmax is part of, where that is attention over one window with a bias for each key."""
     import torch
 
     aten = torch.ops.aten
-    if split.target != aten.transpose.int or {a % 4 for a in split.args[1:]} != {1, 2}:
+    added = _is(softmax.args[0], aten.add.Tensor)
+    product = added and _is(added.args[0], aten.matmul.default)
+    turned = product and _swaps(product.args[1], 2, 3)
+    weights = _user(softmax, aten.dropout.default) or softmax
+    mix = _user(weights, aten.matmul.default)
+    back = mix and _swaps(_user(mix, aten.transpose.int), 1, 2)
+    merged = back and (_user(back, aten.reshape.default) or _user(back, aten.view.default))
+    if not (added and product and turned and mix and back and merged) or mix.args[0] is not weights:
         return None
-    view = split.args[0]
-    if view.target != aten.view.default or len(view.args[0].meta["val"].shape) != 3:
+    bias: Any = added.args[1]
+    query, scale = product.args[0], 1.0
+    scaled = _is(query, aten.mul.Tensor)
+    if scaled and isinstance(scaled.args[1], float):
+        query, scale = scaled.args[0], scaled.args[1]
+    sources = tuple(_projection(node) for node in (query, turned.args[0], mix.args[1]))
+    same = len({source.meta["val"].shape[2] for source in sources if source is not None}) == 1
+    if None in sources or not same or _shape(bias)[:3] != (1, 1, 1) or len(_shape(merged)) != 3:
         return None
-    return view.args[0]
+    q, k, v = sources
+    heads = int(_shape(mix)[1])
+    assert q is not None and k is not None and v is not None
+    return _Attention(query=q, key=k, value=v, heads=heads, scale=scale, bias=bias, merged=merged)
+
+
+def _projection(split: Any) -> torch.fx.Node | None:
+    """(1, S, H · D), of which this node is the heads apart, (1, H, S, D)."""
+    import torch
+
+    swapped = _swaps(split, 1, 2)
+    view = swapped and _is(swapped.args[0], torch.ops.aten.view.default)
+    source: Any = view and view.args[0]
+    return source if source is not None and _shape(source)[:1] == (1,) and len(_shape(source)) == 3 else None
+
+
+def _calls(module: torch.fx.GraphModule, target: Any) -> list[torch.fx.Node]:
+    return list(module.graph.find_nodes(op="call_function", target=target))
+
+
+def _is(node: Any, target: Any) -> torch.fx.Node | None:
+    return node if getattr(node, "target", None) == target else None
+
+
+def _user(node: torch.fx.Node, target: Any) -> torch.fx.Node | None:
+    """The only user of a node, where it is this call."""
+    return _is(next(iter(node.users)), target) if len(node.users) == 1 else None
+
+
+def _swaps(node: Any, first: int, second: int) -> torch.fx.Node | None:
+    """A transpose of four dimensions that swaps these two."""
+    import torch
+
+    swap = _is(node, torch.ops.aten.transpose.int)
+    return swap if swap and {int(str(d)) % 4 for d in swap.args[1:]} == {first, second} else None
+
+
+def _shape(node: torch.fx.Node) -> tuple[Any, ...]:
+    return tuple(node.meta["val"].shape)
+
+
+def _call(target: Any, *arguments: Any) -> torch.fx.Node:
+    """A new call at the graph's point of insertion, with its value in shapes, as quantizers ask for it."""
+    import torch
+
+    nodes: list[torch.fx.Node] = []
+    values = torch.fx.node.map_arg(arguments, lambda node: nodes.append(node) or node.meta["val"])
+    made: torch.fx.Node = nodes[0].graph.call_function(target, arguments)
+    made.meta["val"] = target(*values)
+    return made
