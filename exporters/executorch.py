@@ -24,7 +24,7 @@ from exporters.base import (
 )
 from exporters.executorch_beside import MAX_LENGTH, bundle, constant_methods, record
 from exporters.executorch_xnnpack import partitioner
-from exporters.rewrites import heads_apart
+from exporters.rewrites import heads_apart, norms_as_products
 from pipeline.types import Student
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ def _quantized(student: Student) -> torch.fx.GraphModule:
         quantizer.set_module_name(path, _dynamic_int8())
     captured = _exported(module, student.max_length).module()
     heads_apart(captured)
+    norms_as_products(captured)
     prepared = prepare_pt2e(captured, quantizer)
     with torch.no_grad():
         prepared(*_window(student.max_length))
@@ -141,8 +142,12 @@ def _dynamic_int8() -> Any:
 
 
 def _int8_table(weight: torch.Tensor) -> torch.nn.Module:
-    """An embedding that keeps int8 rows and a scale for each: the runtime has no kernel for a quantized one."""
+    """An embedding that keeps int8 rows and a scale for each: the runtime has no kernel for a quantized one.
+
+    Gathered rows become float by an operation of the delegate, on a grid of step 1.
+    """
     import torch
+    from torch.ao.quantization.fx import _decomposed  # noqa: F401  registers quantized_decomposed
 
     class Int8Table(torch.nn.Module):
         rows: torch.Tensor
@@ -156,7 +161,9 @@ def _int8_table(weight: torch.Tensor) -> torch.nn.Module:
 
         def forward(self, places: torch.Tensor) -> torch.Tensor:
             lookup = torch.nn.functional.embedding
-            return lookup(places, self.rows).to(torch.float32) * lookup(places, self.scale)
+            as_float = torch.ops.quantized_decomposed.dequantize_per_tensor.default
+            rows: torch.Tensor = as_float(lookup(places, self.rows), 1.0, 0, -128, 127, torch.int8)
+            return rows * lookup(places, self.scale)
 
     return Int8Table()
 

@@ -1,7 +1,8 @@
 """What an ExecuTorch program carries besides `forward`, and what lies beside it for developers.
 
 - constant methods, which an app reads without running anything;
-- a BundledProgram (.bpte): the program with golden inputs and outputs, for `verify_result_with_bundled_expected_output`;
+- a BundledProgram (.bpte): the program with golden inputs and outputs, for
+  `verify_result_with_bundled_expected_output`;
 - an ETRecord (.etrecord): operation names for the Inspector, without weights.
 """
 
@@ -93,13 +94,14 @@ def record(program: Any, path: Path) -> Path:
 
 
 def _hollow(exported: torch.export.ExportedProgram) -> None:
-    """Zeros that share one element for every weight and constant, and no stack traces."""
+    """Zeros that share one element for every weight and constant, and nothing that differs from run to run."""
     for table in (exported._state_dict, exported._constants):
         for name, value in list(table.items()):
             if hasattr(value, "shape"):
                 table[name] = _one_zero(value)
     for node in exported.graph.nodes:
-        node.meta.pop("stack_trace", None)
+        for key in ("stack_trace", "from_node"):  # paths of this machine, and addresses in memory
+            node.meta.pop(key, None)
 
 
 def _one_zero(value: torch.Tensor) -> torch.Tensor:

@@ -36,10 +36,45 @@ def heads_apart(module: torch.fx.GraphModule) -> int:
                     _call(aten.ones_like.default, _call(aten.permute.default, row, [0, 2, 1])),
                 )
             _write_heads(attention, *rows[attention.bias])
+    _tidy(module)
+    return sum(attention is not None for attention in found)
+
+
+def norms_as_products(module: torch.fx.GraphModule) -> int:
+    """Layer norms over the last dimension: means as products with a row of 1/n, the rest element by element.
+
+    Delegates without a layer norm take these operations, and so need not hand the states back for each.
+    """
+    import torch
+
+    aten = torch.ops.aten
+    found = [node for node in _calls(module, aten.layer_norm.default) if len(node.args[1]) == 1]  # type: ignore[arg-type]
+    for norm in found:
+        x, (width,), *others = norm.args  # type: ignore[misc]
+        weight, bias, eps = (*others, *(None, None, 1e-5)[len(others) :])[:3]
+        name = f"_mean_of_{width}"
+        if not hasattr(module, name):
+            module.register_buffer(name, torch.full((1, int(width)), 1.0 / width))
+        with module.graph.inserting_before(norm):
+            mean = module.graph.get_attr(name)
+            mean.meta["val"] = norm.meta["val"].fake_mode.from_tensor(getattr(module, name))
+            centred = _call(aten.sub.Tensor, x, _call(aten.linear.default, x, mean))
+            variance = _call(aten.linear.default, _call(aten.mul.Tensor, centred, centred), mean)
+            scale = _call(aten.rsqrt.default, _call(aten.add.Tensor, variance, eps))
+            result = _call(aten.mul.Tensor, centred, scale)
+            if weight is not None:
+                result = _call(aten.mul.Tensor, result, weight)
+            if bias is not None:
+                result = _call(aten.add.Tensor, result, bias)
+        norm.replace_all_uses_with(result)
+    _tidy(module)
+    return len(found)
+
+
+def _tidy(module: torch.fx.GraphModule) -> None:
     module.graph.eliminate_dead_code()
     module.graph.lint()
     module.recompile()
-    return len(rows) and sum(attention is not None for attention in found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +136,9 @@ def _attention(softmax: torch.fx.Node) -> _Attention | None:
         return None
     q, k, v = sources
     heads = int(_shape(mix)[1])
-    assert q is not None and k is not None and v is not None
+    assert q is not None
+    assert k is not None
+    assert v is not None
     return _Attention(query=q, key=k, value=v, heads=heads, scale=scale, bias=bias, merged=merged)
 
 
