@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ from exporters.base import (
     quiet,
     versions,
 )
+from exporters.executorch_beside import MAX_LENGTH, bundle, constant_methods, record
+from exporters.executorch_xnnpack import partitioner
+from exporters.rewrites import heads_apart, norms_as_products
 from pipeline.types import Student
 
 if TYPE_CHECKING:
@@ -47,9 +51,18 @@ class ExecutorchExporter:
     def lower(self, student: Student, out: Path) -> Lowered:
         path = out / f"{student.name}{self.suffix}"
         with quiet():
-            path.write_bytes(_program(_quantized(student), student.max_length))
+            program = _program(_quantized(student), student.max_length, constant_methods(student))
+            path.write_bytes(program.buffer)
+            beside = (
+                bundle(student, program, path.with_suffix(".bpte")),
+                record(program, path.with_suffix(".etrecord")),
+            )
         return Lowered(
-            target=self.target, path=path, size_bytes=path.stat().st_size, tools=versions(self.packages)
+            target=self.target,
+            path=path,
+            size_bytes=path.stat().st_size,
+            tools=versions(self.packages),
+            companions=beside,
         )
 
     def runner(self, program: Path, *, threads: int = 1) -> ExecutorchRunner:
@@ -75,8 +88,13 @@ class ExecutorchRunner:
             self._program = Runtime.get().load_program(program)
             self._method = self._program.load_method("forward")
         self._tensor = torch.from_numpy
-        longest = self._method.metadata.input_tensor_meta(0).sizes()[1]
-        self.lengths = tuple(range(SHORTEST, int(longest) + 1))
+        self.lengths = tuple(range(SHORTEST, self._longest() + 1))
+
+    def _longest(self) -> int:
+        """What the program says of itself, or else what its input holds."""
+        if MAX_LENGTH in self._program.method_names:
+            return int(self._program.load_method(MAX_LENGTH).execute([])[0])
+        return int(self._method.metadata.input_tensor_meta(0).sizes()[1])
 
     def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, ...]:
         window = padded(input_ids, attention_mask, self.lengths)
@@ -98,7 +116,10 @@ def _quantized(student: Student) -> torch.fx.GraphModule:
     quantizer = XNNPACKQuantizer()
     for path in int8_weights(student, "linear"):
         quantizer.set_module_name(path, _dynamic_int8())
-    prepared = prepare_pt2e(_exported(module, student.max_length).module(), quantizer)
+    captured = _exported(module, student.max_length).module()
+    heads_apart(captured)
+    norms_as_products(captured)
+    prepared = prepare_pt2e(captured, quantizer)
     with torch.no_grad():
         prepared(*_window(max(student.max_length, SHORTEST)))
     converted: torch.fx.GraphModule = convert_pt2e(prepared)
@@ -121,8 +142,12 @@ def _dynamic_int8() -> Any:
 
 
 def _int8_table(weight: torch.Tensor) -> torch.nn.Module:
-    """An embedding that keeps int8 rows and a scale for each: the runtime has no kernel for a quantized one."""
+    """An embedding that keeps int8 rows and a scale for each: the runtime has no kernel for a quantized one.
+
+    Gathered rows become float by an operation of the delegate, on a grid of step 1.
+    """
     import torch
+    from torch.ao.quantization.fx import _decomposed  # noqa: F401  registers quantized_decomposed
 
     class Int8Table(torch.nn.Module):
         rows: torch.Tensor
@@ -136,7 +161,9 @@ def _int8_table(weight: torch.Tensor) -> torch.nn.Module:
 
         def forward(self, places: torch.Tensor) -> torch.Tensor:
             lookup = torch.nn.functional.embedding
-            return lookup(places, self.rows).to(torch.float32) * lookup(places, self.scale)
+            as_float = torch.ops.quantized_decomposed.dequantize_per_tensor.default
+            rows: torch.Tensor = as_float(lookup(places, self.rows), 1.0, 0, -128, 127, torch.int8)
+            return rows * lookup(places, self.scale)
 
     return Int8Table()
 
@@ -156,16 +183,18 @@ def _exported(module: torch.nn.Module, longest: int) -> torch.export.ExportedPro
     return torch.export.export(module, _window(longest), dynamic_shapes=({1: length}, {1: length}))
 
 
-def _program(module: torch.nn.Module, longest: int) -> bytes:
-    """The program's bytes; weights of the delegate lie in their own segment, which a phone maps."""
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+def _program(module: torch.nn.Module, longest: int, constants: Mapping[str, Any]) -> Any:
+    """The program's manager; weights of the delegate lie in their own segment, which a phone maps."""
     from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
 
     edge = to_edge_transform_and_lower(
-        _exported(module, longest), transform_passes=[_drop_idle_expands], partitioner=[XnnpackPartitioner()]
+        _exported(module, longest),
+        transform_passes=[_drop_idle_expands],
+        partitioner=[partitioner()],
+        constant_methods=dict(constants),
+        generate_etrecord=True,
     )
-    program = edge.to_executorch(ExecutorchBackendConfig(extract_delegate_segments=True))
-    return bytes(program.buffer)
+    return edge.to_executorch(ExecutorchBackendConfig(extract_delegate_segments=True))
 
 
 def _drop_idle_expands(graph: torch.fx.GraphModule) -> Any:
