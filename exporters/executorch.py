@@ -21,7 +21,7 @@ from exporters.base import (
     quiet,
     versions,
 )
-from pipeline.types import Student
+from pipeline.types import Activations, Student
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +37,7 @@ class ExecutorchExporter:
     target = "executorch"
     suffix = ".pte"
     packages: tuple[str, ...] = ("torch", "executorch", "torchao")
+    activations: Activations = "int8-row"
 
     def why_unavailable(self) -> str | None:
         return missing(self.target, MODULES)

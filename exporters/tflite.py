@@ -22,7 +22,7 @@ from exporters.base import (
     signature,
     versions,
 )
-from pipeline.types import PipelineError, Student
+from pipeline.types import Activations, PipelineError, Student
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,7 @@ class TfliteExporter:
         "ai-edge-litert",
         "ai-edge-quantizer",
     )
+    activations: Activations = "int8-row"
 
     def why_unavailable(self) -> str | None:
         return missing(self.target, MODULES)
