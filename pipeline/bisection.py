@@ -7,7 +7,7 @@ the student is lowered cut after one operation at a time, by bisection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,23 +85,23 @@ def _measured(
     place: int | None = None,
 ) -> list[Fault]:
     """Torch against the program on the results of all operations, or of one: SQNR and worst value of each."""
-    chosen = dict(enumerate(found)) if place is None else {place: found[place]}
+    chosen = found if place is None else [found[place]]
     alike = quantized_alike(student.module, student.quantization, exporter.activations)
     wanted = _values(TorchStudent(Tapped(alike, chosen)), windows)
     with TemporaryDirectory() as scratch:
         program = exporter.lower(_tapped(student, chosen), Path(scratch)).path
         got = _values(exporter.runner(program), windows)
     faults, start = [], 0
-    for operation in chosen.values():
+    for operation in chosen:
         end = start + sum(operation.sizes)
         faults.append(_fault(operation, wanted[:, start:end], got[:, start:end], min_sqnr_db))
         start = end
     return faults
 
 
-def _tapped(student: Student, chosen: Mapping[int, Operation]) -> Student:
+def _tapped(student: Student, chosen: Sequence[Operation]) -> Student:
     """The student that gives these operations' results, with the plans of the weights that they need."""
-    needed = {path for operation in chosen.values() for path in operation.needs}
+    needed = {path for operation in chosen for path in operation.needs}
     plans = {
         f"{taps.ROOT}.{name}": plan
         for name, plan in student.quantization.tensors.items()

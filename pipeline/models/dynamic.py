@@ -11,7 +11,6 @@ import copy
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.overrides import handle_torch_function, has_torch_function
 
 from pipeline.types import Activations, Quantization
 
@@ -36,9 +35,6 @@ def rounded(x: torch.Tensor, per_row: bool) -> torch.Tensor:
     The range always holds 0. The zero point is taken from the end of the range that rounds with less error,
     as in XNNPACK's quantization parameters of qd8 (xnn_f32_qd8_asymmetric_quantization_params).
     """
-    if has_torch_function((x,)):  # one call to whoever watches the student's operations
-        watched: torch.Tensor = handle_torch_function(rounded, (x,), x, per_row)
-        return watched
     rows = x if per_row else x.reshape(1, -1)
     low = rows.amin(dim=-1, keepdim=True).clamp(max=0)
     high = rows.amax(dim=-1, keepdim=True).clamp(min=0)

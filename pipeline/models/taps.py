@@ -1,11 +1,13 @@
 """A student's operations, and the student cut so that it gives what some of them computed.
 
-Operations are counted as torch's Python functions are called, which is the same when the student is run, traced
-or exported: so a converter sees nothing but a student with another output.
+They are found as torch's Python functions are called, which is the same when the student is run, traced or
+exported: a converter sees nothing but a student with another output. What a module without children computes
+counts as one operation, since exporters put modules of their own in place of those.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,20 +19,23 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from pipeline.models.dynamic import rounded
-
-IDLE = ("dropout",)
-"""Operations that leave their input as it is outside of training."""
+MOVES = ("dropout", "getitem", "reshape", "to", "transpose", "view")
+"""Operations that compute nothing, some of which a converter drops or fuses away; they count to the next one."""
 ROOT = "student"
 """Under which name a cut student holds the whole one."""
+
+Key = tuple[str, int]
+"""Path of the module that computed something, and how manieth of its results it is."""
+Each = Callable[[Key, str, torch.Tensor], None]
+"""Told of every operation: its key, its name, its result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One call: its name, the path of the module that made it, and what its result looks like."""
+    """One operation: its name, the module that it belongs to, and what its result looks like."""
 
+    key: Key
     name: str
-    module: str
     axes: tuple[int, ...]
     """Of its result, those as long as the window."""
     shape: tuple[int, ...]
@@ -44,40 +49,35 @@ class Operation:
         return (math.prod(self.shape),) * (2 if self.axes else 1)
 
     def __str__(self) -> str:
-        return f"aten.{self.name} at {self.module or 'the top of the student'}"
-
-
-class Watch(TorchFunctionMode):
-    """Calls `each` with the function, its inputs and its result, for every operation that gives floats."""
-
-    def __init__(self, each: Callable[[Any, list[Any], torch.Tensor], None]) -> None:
-        super().__init__()
-        self.each = each
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        counts = func is not rounded and isinstance(result, torch.Tensor)
-        if counts and result.is_floating_point() and func.__name__ not in IDLE:
-            self.each(func, [x for x in pytree.tree_leaves((args, kwargs)) if torch.is_tensor(x)], result)
-        return result
+        return f"aten.{self.name} at {self.key[0] or 'the top of the student'}"
 
 
 class Tapped(nn.Module):
     """input_ids, attention_mask → one row, (1, values): of each operation its values at the first token, then
     their mean over the real tokens."""
 
-    def __init__(self, student: nn.Module, taps: Mapping[int, Operation]) -> None:
+    def __init__(self, student: nn.Module, taps: Sequence[Operation]) -> None:
         super().__init__()
-        self.student, self.taps = student, dict(taps)
+        self.student, self.taps = copy.deepcopy(student).eval(), tuple(taps)
+        for path, module in list(self.student.named_modules()):
+            if isinstance(module, nn.Dropout):
+                # A copy to the converters; XNNPACK's delegate refuses one between two observed values.
+                self.student.set_submodule(path, nn.Identity())
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor]:
-        results = watched(self.student, input_ids, attention_mask, self.taps)
+        found: dict[Key, torch.Tensor] = {}
+        wanted: Collection[Key] = {tap.key for tap in self.taps}
+
+        def keep(key: Key, name: str, result: torch.Tensor) -> None:
+            if key in wanted:
+                found[key] = result
+
+        with watched(self.student, keep):
+            self.student(input_ids, attention_mask)
         weights = attention_mask.to(torch.float32)[0]
         weights = weights / weights.sum()
-        rows = [_row(results[place], tap.axes, weights) for place, tap in self.taps.items()]
-        return (torch.cat([part for row in rows for part in row]).reshape(1, -1),)
+        parts = [part for tap in self.taps for part in _row(found[tap.key], tap.axes, weights)]
+        return (torch.cat(parts).reshape(1, -1),)
 
 
 def _row(result: torch.Tensor, axes: Sequence[int], weights_S: torch.Tensor) -> Iterator[torch.Tensor]:
@@ -91,74 +91,98 @@ def _row(result: torch.Tensor, axes: Sequence[int], weights_S: torch.Tensor) -> 
         yield mean.reshape(-1)
 
 
-def watched(
-    student: nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor, wanted: Collection[int]
-) -> dict[int, torch.Tensor]:
-    """Results of these operations, by their place in the order of execution."""
-    found: dict[int, torch.Tensor] = {}
-    count = 0
-
-    def keep(func: Any, inputs: list[Any], result: torch.Tensor) -> None:
-        nonlocal count
-        if count in wanted:
-            found[count] = result
-        count += 1
-
-    with Watch(keep):
-        student(input_ids, attention_mask)
-    return found
-
-
 def operations(student: nn.Module) -> list[Operation]:
-    """Every operation of the student, in the order of execution."""
-    (names, shapes, needs), (_, other, _) = (_call(student, length) for length in (6, 9))
+    """Every operation of the student that gives floats, in the order of execution."""
+    one, other = (_called(student, length) for length in (6, 9))
     found = []
-    for (name, module), one, two, needed in zip(names, shapes, other, needs, strict=True):
-        axes = tuple(place for place, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
-        kept = [size for place, size in enumerate(one) if place not in axes]
-        shape = tuple(kept[1:]) if len(one) > len(axes) and 0 not in axes else tuple(kept)
-        found.append(Operation(name=name, module=module, axes=axes, shape=shape, needs=needed))
+    for (key, (name, result, needed)), (_, again, _) in zip(one.items(), other.values(), strict=True):
+        axes = tuple(i for i, (a, b) in enumerate(zip(result.shape, again.shape, strict=True)) if a != b)
+        kept = [size for i, size in enumerate(result.shape) if i not in axes]
+        shape = tuple(kept if 0 in axes else kept[1:])
+        found.append(Operation(key=key, name=name, axes=axes, shape=shape, needs=needed))
     return found
 
 
-def _call(
-    student: nn.Module, length: int
-) -> tuple[list[tuple[str, str]], list[torch.Size], list[frozenset[str]]]:
-    """Name and module, shape, and needed modules of each operation on a window of this length."""
-    names: list[tuple[str, str]] = []
-    results: list[torch.Tensor] = []
-    needs: dict[int, frozenset[str]] = {}
+def _called(student: nn.Module, length: int) -> dict[Key, tuple[str, torch.Tensor, frozenset[str]]]:
+    """Name, result and needed modules of each operation, on a window of this length."""
+    found: dict[Key, tuple[str, torch.Tensor, frozenset[str]]] = {}
+    depends: dict[int, frozenset[str]] = {}
+    seen = []  # kept, so that no other tensor gets the id of one of them
+
+    def note(key: Key, name: str, result: torch.Tensor) -> None:
+        found[key] = (name, result, depends[id(result)])
+
+    def trace(path: str, inputs: Sequence[torch.Tensor], result: torch.Tensor) -> None:
+        seen.append(result)
+        depends[id(result)] = frozenset({path}).union(*(depends.get(id(x), ()) for x in inputs))
+
     window = torch.zeros(1, length, dtype=torch.int32)
-    with torch.inference_mode(), _paths(student) as inside:
-
-        def note(func: Any, inputs: list[Any], result: torch.Tensor) -> None:
-            before = (needs.get(id(x), frozenset()) for x in inputs)
-            names.append((func.__name__.strip("_"), inside[-1]))
-            results.append(result)  # kept, so that no other tensor gets its id
-            needs[id(result)] = frozenset({inside[-1]}).union(*before)
-
-        with Watch(note):
-            student(window, window + 1)
-    return names, [result.shape for result in results], [needs[id(result)] for result in results]
+    with torch.inference_mode(), watched(student, note, trace):
+        student(window, window + 1)
+    return found
 
 
 @contextmanager
-def _paths(student: nn.Module) -> Iterator[list[str]]:
-    """A stack of the paths of the modules that are being called."""
+def watched(
+    student: nn.Module, each: Each, trace: Callable[[str, Sequence[torch.Tensor], torch.Tensor], None] | None = None
+) -> Iterator[None]:
+    """Tells `each` of all operations that give floats, and `trace` of all calls: module, inputs, result."""
     stack = [""]
+    counts: dict[str, int] = {}
+    last: dict[str, str] = {}
+
+    def tell(path: str, name: str, result: torch.Tensor) -> None:
+        if name not in MOVES:
+            number = counts.get(path, 0)
+            counts[path] = number + 1
+            each((path, number), name, result)
+
+    def called(func: Any, inputs: Sequence[torch.Tensor], result: torch.Tensor) -> None:
+        path, name = stack[-1], func.__name__.strip("_")
+        if trace:
+            trace(path, inputs, result)
+        if path in leaves:
+            last[path] = name
+        elif result.is_floating_point():
+            tell(path, name, result)
+
+    leaves = {path for path, module in student.named_modules() if not list(module.children())}
 
     def enter(path: str) -> Callable[..., None]:
         return lambda *given: stack.append(path)
 
-    def leave(*given: Any) -> None:
-        stack.pop()
+    def leave(path: str) -> Callable[..., None]:
+        def left(module: nn.Module, given: Any, result: Any) -> None:
+            stack.pop()
+            if path in leaves and path in last:
+                tell(path, last.pop(path), result)
+
+        return left
 
     handles = []
     for path, module in student.named_modules():
         handles.append(module.register_forward_pre_hook(enter(path)))
-        handles.append(module.register_forward_hook(leave))
+        handles.append(module.register_forward_hook(leave(path)))
     try:
-        yield stack
+        with _Calls(called):
+            yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+class _Calls(TorchFunctionMode):
+    """Tells of every call that gives a tensor: the function, the tensors that went in, the result."""
+
+    def __init__(self, told: Callable[[Any, Sequence[torch.Tensor], torch.Tensor], None]) -> None:
+        super().__init__()
+        self.told = told
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            given = pytree.tree_leaves((args, kwargs))
+            self.told(func, [x for x in given if isinstance(x, torch.Tensor)], result)
+        return result
