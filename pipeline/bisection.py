@@ -7,6 +7,7 @@ the student is lowered cut after one operation at a time, by bisection.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,7 +94,7 @@ def _measured(
         got = _values(exporter.runner(program), windows)
     faults, start = [], 0
     for operation in chosen:
-        end = start + sum(operation.sizes)
+        end = start + math.prod(operation.shape)
         faults.append(_fault(operation, wanted[:, start:end], got[:, start:end], min_sqnr_db))
         start = end
     return faults
@@ -124,11 +125,9 @@ def _fault(operation: Operation, wanted: np.ndarray, got: np.ndarray, wanted_db:
     """wanted, got: (windows, values) of one operation."""
     errors = np.nan_to_num(np.abs(wanted - got), nan=np.inf)
     window, value = np.unravel_index(errors.argmax(), errors.shape)
-    half, inside = divmod(int(value), operation.sizes[0])
-    index = ", ".join(str(int(i)) for i in np.unravel_index(inside, operation.shape or (1,)))
     return Fault(
         operation=operation,
-        place=f"{('the first token', 'the mean over tokens')[half]}[{index}]",
+        place=operation.place(int(value)),
         torch=float(wanted[window, value]),
         program=float(got[window, value]),
         sqnr_db=sqnr_db(wanted, got),

@@ -8,12 +8,12 @@ counts as one operation, since exporters put modules of their own in place of th
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
@@ -39,22 +39,23 @@ class Operation:
     axes: tuple[int, ...]
     """Of its result, those as long as the window."""
     shape: tuple[int, ...]
-    """Of its result, without those axes and the batch: what it holds of one token."""
+    """Of what a tap gives of its result: each of those axes has 2 places, the first token and the mean."""
     needs: frozenset[str]
     """Paths of the modules that its result depends on."""
 
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """How many values a tap of it gives: at the first token, and of the mean where it has tokens."""
-        return (math.prod(self.shape),) * (2 if self.axes else 1)
+    def place(self, value: int) -> str:
+        """Where in its result a value of the tap is: `[first token, 37]`; without the batch."""
+        index = [int(i) for i in np.unravel_index(value, self.shape)]
+        named = [("first token", "mean over tokens")[i] if at in self.axes else str(i) for at, i in enumerate(index)]
+        return f"[{', '.join(named[0 if 0 in self.axes else 1:])}]"
 
     def __str__(self) -> str:
         return f"aten.{self.name} at {self.key[0] or 'the top of the student'}"
 
 
 class Tapped(nn.Module):
-    """input_ids, attention_mask → one row, (1, values): of each operation its values at the first token, then
-    their mean over the real tokens."""
+    """input_ids, attention_mask → one row, (1, values): of each operation its values at the first token and
+    their mean over the real tokens, in the order that its result has."""
 
     def __init__(self, student: nn.Module, taps: Sequence[Operation]) -> None:
         super().__init__()
@@ -74,21 +75,24 @@ class Tapped(nn.Module):
 
         with watched(self.student, keep):
             self.student(input_ids, attention_mask)
-        weights = attention_mask.to(torch.float32)[0]
-        weights = weights / weights.sum()
-        parts = [part for tap in self.taps for part in _row(found[tap.key], tap.axes, weights)]
-        return (torch.cat(parts).reshape(1, -1),)
+        mean = attention_mask.to(torch.float32)
+        mean = mean / mean.sum()
+        first = (torch.arange(input_ids.shape[1]) < 1).to(torch.float32)[None]
+        read_2S = torch.cat([first, mean])
+        parts = [_read(found[tap.key], tap.axes, read_2S).reshape(1, -1) for tap in self.taps]
+        return (torch.cat(parts, dim=1),)
 
 
-def _row(result: torch.Tensor, axes: Sequence[int], weights_S: torch.Tensor) -> Iterator[torch.Tensor]:
-    first, mean = result, result
-    for axis in reversed(axes):
-        first = first.select(axis, 0)
-        shape = [-1 if place == axis else 1 for place in range(mean.dim())]
-        mean = (mean * weights_S.reshape(shape)).sum(dim=axis, keepdim=True)
-    yield first.reshape(-1)
-    if axes:
-        yield mean.reshape(-1)
+def _read(result: torch.Tensor, axes: Sequence[int], read_2S: torch.Tensor) -> torch.Tensor:
+    """The result with 2 values in place of as many as there are tokens: the first one's, and the mean."""
+    for axis in axes:
+        if axis == result.dim() - 1:
+            result = result @ read_2S.T
+        elif axis == result.dim() - 2:
+            result = read_2S @ result
+        else:
+            result = (read_2S @ result.transpose(axis, -2)).transpose(axis, -2)
+    return result
 
 
 def operations(student: nn.Module) -> list[Operation]:
@@ -97,8 +101,7 @@ def operations(student: nn.Module) -> list[Operation]:
     found = []
     for (key, (name, result, needed)), (_, again, _) in zip(one.items(), other.values(), strict=True):
         axes = tuple(i for i, (a, b) in enumerate(zip(result.shape, again.shape, strict=True)) if a != b)
-        kept = [size for i, size in enumerate(result.shape) if i not in axes]
-        shape = tuple(kept if 0 in axes else kept[1:])
+        shape = tuple(2 if i in axes else size for i, size in enumerate(result.shape))
         found.append(Operation(key=key, name=name, axes=axes, shape=shape, needs=needed))
     return found
 

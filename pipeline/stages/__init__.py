@@ -1,5 +1,6 @@
 """The stages in the order of a run; one file each."""
 
+from pipeline.stages.agree import Agree
 from pipeline.stages.baseline import Baseline, precision_of
 from pipeline.stages.bench import Bench, BenchTorch
 from pipeline.stages.bundle import MakeBundle
@@ -9,6 +10,7 @@ from pipeline.stages.export import Export
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.prune import Prune
 from pipeline.stages.quantize import Quantize
+from pipeline.stages.reference import Reference, references_of
 from pipeline.stages.teach import Teach
 from pipeline.stages.verify import Verify
 
@@ -17,6 +19,7 @@ TRAINED = (Teach, Pretrain, Distil)
 
 __all__ = [
     "TRAINED",
+    "Agree",
     "Baseline",
     "Bench",
     "BenchTorch",
@@ -27,7 +30,9 @@ __all__ = [
     "Pretrain",
     "Prune",
     "Quantize",
+    "Reference",
     "Teach",
     "Verify",
     "precision_of",
+    "references_of",
 ]
