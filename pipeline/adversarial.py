@@ -70,7 +70,7 @@ def _feeds(lengths: Sequence[int], vocabulary: Vocabulary) -> Iterator[Feed]:
     yield feed("one-token question, one-token passage", [cls, text[0], sep, text[1], sep])
     for length in sorted({1, 2, *borders(lengths)}):
         named = f"{length} token{'s' * (length > 1)}{', the longest' * (length == longest)}"
-        yield feed(named, [cls, *text][: length - 1] + [sep])
+        yield feed(named, [*[cls, *text][: length - 1], sep])
     yield feed("lowest ids", [cls, *range(short - 2), sep])
     yield feed("highest ids", [cls, *range(size - 1, size + 1 - short, -1), sep])
     yield feed("the lowest id alone", [0] * short)

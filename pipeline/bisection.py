@@ -52,7 +52,7 @@ def first_bad_operation(
     min_sqnr_db: float,
     step: Callable[[str], None] = lambda doing: None,
 ) -> Fault | None:
-    """The first operation whose result in the program is less than `min_sqnr_db` from torch's, on these windows.
+    """The first operation whose result in the program has less than `min_sqnr_db` against torch's.
 
     Torch is quantized as the runtime computes. None where every result stays within tolerance.
     """

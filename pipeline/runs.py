@@ -134,7 +134,7 @@ class Run:
             self.rows = [replace(row, latency=latency_of(bench.path, row.label)) for row in self.rows]
 
     def peers(self, exporter: Exporter, program: Artifact) -> tuple[Precision, ...]:
-        """The precisions of the baseline that a program is timed against; none where it cannot be timed here."""
+        """The precisions of the baseline that a program is timed against; none where it is not timed here."""
         if program.sha256 == UNMADE or exporter.why_not_run() or is_emulated(exporter, program):
             return ()
         return tuple(dict.fromkeys(("float32", stages.precision_of(self.recipe.quantize))))

@@ -47,9 +47,7 @@ def rounded(x: torch.Tensor, per_row: bool) -> torch.Tensor:
     return ((whole - zero) / steps).reshape(x.shape)
 
 
-def quantized_alike(
-    module: nn.Module, quantization: Quantization, activations: Activations
-) -> nn.Module:
+def quantized_alike(module: nn.Module, quantization: Quantization, activations: Activations) -> nn.Module:
     """A copy of the student that rounds the inputs of the linears for which the record says so."""
     twin = copy.deepcopy(module).eval()
     if activations == "float":

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 MOVES = ("dropout", "getitem", "reshape", "to", "transpose", "view")
-"""Operations that compute nothing, some of which a converter drops or fuses away; they count to the next one."""
+"""Operations that compute nothing; a converter may drop them, so that they count to the next one."""
 ROOT = "student"
 """Under which name a cut student holds the whole one."""
 
@@ -46,8 +46,10 @@ class Operation:
     def place(self, value: int) -> str:
         """Where in its result a value of the tap is: `[first token, 37]`; without the batch."""
         index = [int(i) for i in np.unravel_index(value, self.shape)]
-        named = [("first token", "mean over tokens")[i] if at in self.axes else str(i) for at, i in enumerate(index)]
-        return f"[{', '.join(named[0 if 0 in self.axes else 1:])}]"
+        named = [
+            ("first token", "mean over tokens")[i] if at in self.axes else str(i) for at, i in enumerate(index)
+        ]
+        return f"[{', '.join(named[0 if 0 in self.axes else 1 :])}]"
 
     def __str__(self) -> str:
         return f"aten.{self.name} at {self.key[0] or 'the top of the student'}"
@@ -127,7 +129,9 @@ def _called(student: nn.Module, length: int) -> dict[Key, tuple[str, torch.Tenso
 
 @contextmanager
 def watched(
-    student: nn.Module, each: Each, trace: Callable[[str, Sequence[torch.Tensor], torch.Tensor], None] | None = None
+    student: nn.Module,
+    each: Each,
+    trace: Callable[[str, Sequence[torch.Tensor], torch.Tensor], None] | None = None,
 ) -> Iterator[None]:
     """Tells `each` of all operations that give floats, and `trace` of all calls: module, inputs, result."""
     stack = [""]

@@ -56,11 +56,7 @@ class Agree:
     def run(self, out: Path, work: Path, progress: Progress) -> Mapping[str, float]:
         methods = methods_of(self.task)
         described = list(self._described())
-        said = {
-            name: comparison.load(made.path)
-            for name, made, _, not_run in described
-            if not not_run
-        }
+        said = {name: comparison.load(made.path) for name, made, _, not_run in described if not not_run}
         longest = max(map(len, said.values()))
         examples = self.questions.examples[:longest]
         windows = comparison.windows_of(methods, examples, checkpoint.load_tokenizer(self.quantized.path))

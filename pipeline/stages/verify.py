@@ -147,7 +147,7 @@ class Verify:
         return metrics, comparison.written(methods, examples, found)
 
     def _adversarial(self, runner: Runner, progress: Progress) -> list[dict[str, Any]]:
-        """Every hostile feed: its logits against the student quantized alike, and against its own at full length."""
+        """Every hostile feed against the student quantized alike, and against itself at full length."""
         alike, extents = self.alike(), methods_of(self.task).extents
         table = []
         hostile = self.feeds(runner)
