@@ -20,7 +20,19 @@ from pipeline.store import Stage, hash_tree, key_of, tool_version, tree_digest
 from pipeline.types import Artifact, Silent
 from tests.stages.conftest import Chain, FakeExporter, small_recipe
 
-NAMES = ("teach", "pretrain", "distil", "prune", "quantize", "evaluate", "export", "verify", "bundle")
+NAMES = (
+    "teach",
+    "pretrain",
+    "distil",
+    "prune",
+    "quantize",
+    "evaluate",
+    "reference",
+    "export",
+    "verify",
+    "bundle",
+    "agree",
+)
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ class Wiring:
     def evaluated(self, *given: object) -> None:
         pass
 
-    timed = judge = deliver = finish = evaluated
+    timed = judge = deliver = compared = finish = evaluated
 
 
 def keys_of(recipe: Recipe) -> dict[str, str]:
@@ -135,7 +147,16 @@ def keys_of(recipe: Recipe) -> dict[str, str]:
     return wiring.keys
 
 
-ANSWERS = {"evaluate teacher", "evaluate distilled", "evaluate student", "verify fake", "bundle fake"}
+REFERENCES = {"reference torch float32", "reference torch int8 weights"}
+ANSWERS = {
+    "evaluate teacher",
+    "evaluate distilled",
+    "evaluate student",
+    "verify fake",
+    "bundle fake",
+    "agree",
+    *REFERENCES,
+}
 """Stages that turn logits into answers of the held-out set."""
 BENCHES = {"bench torch", "bench fake"}
 MODELS = {"teach", "distil", "prune", "quantize"}
@@ -169,9 +190,11 @@ MODELS = {"teach", "distil", "prune", "quantize"}
         ("quantize", {"keep_float": ["qa_outputs"]}, {"quantize"}),
         ("verify", {"min_sqnr_db": 60.0}, set()),
         ("verify", {"min_span_agreement": 0.5}, set()),
+        ("verify", {"min_quantized_agreement": 0.5}, set()),
         ("verify", {"max_f1_drop": 0.0}, set()),
-        ("verify", {"questions": 4}, {"verify fake"}),
+        ("verify", {"questions": 4}, {"verify fake"} | REFERENCES),
         ("verify", {"emulated_questions": 4}, {"verify fake"}),
+        ("verify", {"emulated_questions": 7}, {"verify fake"} | REFERENCES),
         ("verify", {"golden_cases": 2}, {"bundle fake"}),
         ("bench", {"runs": 7}, BENCHES),
         ("bench", {"threads": 2}, BENCHES),
