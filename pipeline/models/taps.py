@@ -139,15 +139,16 @@ def watched(
     last: dict[str, str] = {}
 
     def tell(path: str, name: str, result: torch.Tensor) -> None:
-        if name not in MOVES:
-            number = counts.get(path, 0)
-            counts[path] = number + 1
-            each((path, number), name, result)
+        number = counts.get(path, 0)
+        counts[path] = number + 1
+        each((path, number), name, result)
 
     def called(func: Any, inputs: Sequence[torch.Tensor], result: torch.Tensor) -> None:
         path, name = stack[-1], func.__name__.strip("_")
         if trace:
             trace(path, inputs, result)
+        if name in MOVES:
+            return
         if path in leaves:
             last[path] = name
         elif result.is_floating_point():
