@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-from pipeline.types import MissingTool, Student, UsageError
+from pipeline.types import Activations, MissingTool, Student, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +91,8 @@ class Exporter(Protocol):
     """Of the program's file name, with the dot."""
     packages: tuple[str, ...]
     """Whose versions shape the bytes."""
+    activations: Activations
+    """What its programs make of the input of a linear with dynamic int8 activations."""
 
     def why_unavailable(self) -> str | None:
         """A sentence with the command that helps, or None when everything is here."""

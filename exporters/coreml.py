@@ -31,7 +31,7 @@ from exporters.base import (
     signature,
     versions,
 )
-from pipeline.types import PipelineError, Student, UsageError
+from pipeline.types import Activations, PipelineError, Student, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -79,6 +79,7 @@ class CoreML:
     target = "coreml"
     suffix = ".mlpackage"
     packages: tuple[str, ...] = ("coremltools", "numpy", "protobuf", "torch")
+    activations: Activations = "float"
 
     def why_unavailable(self) -> str | None:
         return missing(self.target, ("coremltools", "torch"))

@@ -25,7 +25,7 @@ from exporters.base import (
 from exporters.executorch_beside import MAX_LENGTH, bundle, constant_methods, record
 from exporters.executorch_xnnpack import partitioner
 from exporters.rewrites import heads_apart, norms_as_products
-from pipeline.types import Student
+from pipeline.types import Activations, Student
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,7 @@ class ExecutorchExporter:
     target = "executorch"
     suffix = ".pte"
     packages: tuple[str, ...] = ("torch", "executorch", "torchao")
+    activations: Activations = "int8-row"
 
     def why_unavailable(self) -> str | None:
         return missing(self.target, MODULES)

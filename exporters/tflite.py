@@ -27,7 +27,7 @@ from exporters.base import (
     signature,
     versions,
 )
-from pipeline.types import PipelineError, Student
+from pipeline.types import Activations, PipelineError, Student
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +56,7 @@ class TfliteExporter:
         "ai-edge-quantizer",
         "flatbuffers",
     )
+    activations: Activations = "int8-row"
 
     def why_unavailable(self) -> str | None:
         return missing(self.target, MODULES)

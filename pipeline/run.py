@@ -66,7 +66,24 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
         run.evaluated(who, model, run(stages.Evaluate(model=model, questions=held_out, task=task), who))
     torch_bench = stages.BenchTorch(teacher=teacher, student=student, options=recipe.bench)
     run.timed("torch", run(torch_bench, "torch"))
+    references = {
+        name: run(
+            stages.Reference(
+                model=model,
+                quantized=is_quantized,
+                activations=activations,
+                questions=held_out,
+                task=task,
+                tolerance=recipe.verify,
+            ),
+            name,
+        )
+        for name, (model, is_quantized, activations) in stages.references_of(
+            [exporter.activations for exporter in chosen], student, quantized
+        ).items()
+    }
 
+    checked = {}
     for exporter in chosen:
         target = exporter.target
         export = stages.Export(
@@ -91,13 +108,14 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
         check = stages.Verify(
             exported=program,
             quantized=quantized,
+            references=references,
             exporter=exporter,
             questions=held_out,
             task=task,
             tolerance=recipe.verify,
         )
-        verified = run(check, target)
-        run.judge(check, verified)
+        verified = checked[target] = run(check, target)
+        run.judge(export, check, verified)
         bundle = run(
             stages.MakeBundle(
                 model_name=recipe.name,
@@ -135,6 +153,10 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
         )
         run.timed(target, run(bench, target))
         run.deliver(target, program, verified, bundle, out)
+    agreement = stages.Agree(
+        quantized=quantized, references=references, verified=checked, questions=held_out, task=task
+    )
+    run.compared(run(agreement), out)
     run.finish(out)
 
 

@@ -16,11 +16,14 @@ from pipeline.estimate import UNMADE, calibration
 from pipeline.recipe import Recipe
 from pipeline.report import page, table
 from pipeline.report.figures import METRIC_TITLES
-from pipeline.report.summary import Curve, Row, RunSummary, StageRecord, Verdict
+from pipeline.report.summary import Agreement, Curve, Row, RunSummary, StageRecord, Verdict
+from pipeline.stages.agree import RESULT as AGREEMENT
+from pipeline.stages.agree import read as read_agreement
 from pipeline.stages.baseline import TITLES, Precision
 from pipeline.stages.bench import CANDIDATE, is_emulated, latency_of
 from pipeline.stages.bundle import FOLDER
-from pipeline.stages.verify import first_bad_layer, judge
+from pipeline.stages.cause import cause_of
+from pipeline.stages.verify import judge
 from pipeline.store import Stage, Store, key_of, provenance, tool_version
 from pipeline.tasks.methods import methods_of
 from pipeline.types import Artifact, VerificationFailed
@@ -39,6 +42,7 @@ class Run:
         self.timings: dict[str, Artifact] = {}
         self.bundles: dict[str, str] = {}
         self.curves: list[Curve] = []
+        self.agreement: Agreement | None = None
         self.to_train: list[tuple[str, Stage]] = []
         self.asked = methods_of(recipe.task).words.examples
 
@@ -130,29 +134,40 @@ class Run:
             self.rows = [replace(row, latency=latency_of(bench.path, row.label)) for row in self.rows]
 
     def peers(self, exporter: Exporter, program: Artifact) -> tuple[Precision, ...]:
-        """The precisions of the baseline that a program is timed against; none where it is only evaluated."""
-        if program.sha256 == UNMADE or is_emulated(exporter, program):
+        """The precisions of the baseline that a program is timed against; none where it is not timed here."""
+        if program.sha256 == UNMADE or exporter.why_not_run() or is_emulated(exporter, program):
             return ()
         return tuple(dict.fromkeys(("float32", stages.precision_of(self.recipe.quantize))))
 
-    def judge(self, check: stages.Verify, verified: Artifact) -> None:
-        """Holds a verification against the recipe's tolerance.
+    def judge(self, export: stages.Export, check: stages.Verify, verified: Artifact) -> None:
+        """Holds a verification against the recipe's tolerance; what could not be run has no verdict.
 
-        Raises VerificationFailed, naming the check and the first layer that goes wrong.
+        Raises VerificationFailed, naming the check and the first operation that goes wrong.
         """
         if self.dry:
             return
         verdict = judge(verified, self.recipe.verify)
         self.verdicts.append(verdict)
+        if verdict.not_run:
+            self.screen.print(f"  {verdict.target}: not run: {verdict.not_run}", markup=False)
         failed = [c for c in verdict.checks if not c.passed]
         if failed:
-            with console.bar(self.screen, "looking for the cause") as bar:
-                where = first_bad_layer(check, bar)
             first = failed[0]
+            with console.bar(self.screen, "looking for the cause") as bar:
+                where = cause_of(export, check, first, bar)
+            on = f"feed '{first.on}'" if first.on else f"{verdict.questions} {self.asked}"
             raise VerificationFailed(
                 f"{verdict.target}: {first.name} is {first.value:.4g}, wanted {first.relation} {first.limit:g} "
-                f"on {verdict.questions} {self.asked}; no bundle was made; first to go wrong: {where}"
+                f"on {on}; no bundle was made; first to go wrong: {where}"
             )
+
+    def compared(self, agreed: Artifact, out: Path) -> None:
+        """Puts agreement.json into the run's folder and remembers it for the report."""
+        if self.dry:
+            return
+        self.agreement = read_agreement(agreed)
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(agreed.path / AGREEMENT, out / AGREEMENT)
 
     def deliver(self, target: str, program: Artifact, verified: Artifact, bundle: Artifact, out: Path) -> None:
         """Puts a target's bundle into the run's folder and remembers its line of the result table."""
@@ -161,16 +176,18 @@ class Run:
         replace_folder(bundle.path / FOLDER, out / target)
         self.bundles[target] = target
         latency = latency_of(self.timings[target].path, CANDIDATE)
+        not_run = next(verdict.not_run for verdict in self.verdicts if verdict.target == target)
+        note = "" if latency else "evaluated op by op; this machine has no runtime for it to time"
         self.rows.append(
             Row(
                 label=target,
                 kind="artifact",
                 parameters=None,
-                scores=self._scores(verified),
+                scores={} if not_run else self._scores(verified),
                 questions=int(verified.metrics["questions"]),
                 size_bytes=int(program.metrics["size_bytes"]),
                 latency=latency,
-                note="" if latency else "evaluated op by op; this machine has no runtime for it to time",
+                note=f"not run: {not_run}" if not_run else note,
             )
         )
 
@@ -192,6 +209,7 @@ class Run:
             verdicts=tuple(self.verdicts),
             bundles=self.bundles,
             provenance=provenance(),
+            agreement=self.agreement,
             curves=tuple(self.curves),
             tools={name: tool_version(name) for name in ("torch", "transformers", "numpy")},
         )
@@ -215,6 +233,10 @@ _SHOWN = {
     "span_agreement": "same span {:.1%}",
     "label_agreement": "same label {:.1%}",
     "value_agreement": "same value {:.1%}",
+    "quantized_agreement": "as torch int8 {:.1%}",
+    "adversarial_sqnr_db": "hostile windows {:.0f} dB",
+    "lowest_agreement": "lowest agreement {:.1%}",
+    "lowest_sqnr_db": "lowest SQNR {:.1f} dB",
     "golden_cases": "{:.0f} golden cases",
 }
 

@@ -78,6 +78,11 @@ class Silent:
         pass
 
 
+Activations = Literal["float", "int8-row", "int8-tensor"]
+"""What a runtime computes with where the record says dynamic int8 activations: the input of a linear as it is,
+or rounded at every call, with a scale for each row (token) or one for the tensor."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorPlan:
     """What int8 means for one weight: symmetric, value = int8 · scale, scale = max|w| / 127 along `axis`."""

@@ -36,11 +36,15 @@ STAGES = (
     "evaluate distilled",
     "evaluate student",
     "bench torch",
+    "reference torch float32",
+    "reference torch int8 weights",
+    "reference torch int8",
     "export tflite",
     "lint tflite",
     "verify tflite",
     "bundle tflite",
     "bench tflite",
+    "agree",
 )
 
 
@@ -111,7 +115,12 @@ def test_everything_is_made_and_said(done: Done) -> None:
     assert tuple(title for title in made if not title.startswith("baseline")) == STAGES
     assert any(title.startswith("baseline") for title in made)
     assert set(made.values()) == {"made"}
-    assert sorted(path.name for path in done.out.iterdir()) == ["report.html", "summary.json", "tflite"]
+    written = ["agreement.json", "report.html", "summary.json", "tflite"]
+    assert sorted(path.name for path in done.out.iterdir()) == written
+    agreement = json.loads((done.out / "agreement.json").read_text(encoding="utf-8"))
+    students = ["torch float32", "torch int8 weights", "torch int8"]
+    assert [one["name"] for one in agreement["compared"]] == [*students, "tflite"]
+    assert len(agreement["pairs"]) == 6
     assert str(done.out / "tflite") in done.printed
     assert str(done.out / "report.html") in done.printed
     for who in ("teacher", "distilled", "student", "tflite"):

@@ -54,6 +54,10 @@ _CHECKS = {  # each against the torch student
     "span_agreement": "Same answer span",
     "label_agreement": "Same label",
     "value_agreement": "Same value",
+    "quantized_agreement": "Same as torch quantized alike",
+    "float_agreement": "Same as before quantization",
+    "adversarial_sqnr_db": "Hostile windows, worst SQNR",
+    "padding_sqnr_db": "Padded to full length, worst SQNR",
     **{f"{name}_drop": f"{title} lost" for name, title in METRIC_TITLES.items()},
 }
 
@@ -90,9 +94,9 @@ def less_time(value: float) -> str:
     return f"{abs(share) * 100:.0f} % {'less' if share >= 0 else 'more'} time"
 
 
-def percent_points(value: float) -> str:
-    """EM, F1 and the other metrics are percentages already: 77.1."""
-    return f"{value:.1f}"
+def percent_points(value: float | None) -> str:
+    """EM, F1 and the other metrics are percentages already: 77.1; a dash where nothing was run."""
+    return MISSING if value is None else f"{value:.1f}"
 
 
 def metrics(names: Iterable[str]) -> list[str]:
@@ -112,7 +116,7 @@ def conditions(latency: Latency) -> str:
 
 def check(one: Check) -> tuple[str, str, str]:
     """What is checked, the measured value, the limit with its relation."""
-    units = {"sqnr_db": (1.0, " dB"), "agreement": (100.0, " %"), "drop": (1.0, " points")}
+    units = {"db": (1.0, " dB"), "agreement": (100.0, " %"), "drop": (1.0, " points")}
     scale, unit = units.get(one.name, units.get(one.name.rpartition("_")[2], (1.0, "")))
     limit = number(one.limit * scale)
     rounded = number(round(one.value * scale, 2))

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.console import seconds
-from pipeline.report import curves, figures, plots
+from pipeline.report import curves, figures, matrix, plots
 from pipeline.report.summary import Row, RunSummary
 
 REPORT = "report.html"
@@ -65,7 +65,7 @@ def render(summary: RunSummary, out: Path) -> Path:
             *COLUMNS,
             *(f"× {summary.baseline}, {peer}" for peer in PEERS),
         ),
-        lines=[_line(row, notes) for row in summary.rows],
+        lines=[_line(row, notes, tuple(summary.rows[0].scores)) for row in summary.rows],
         notes=[(mark, note) for note, mark in notes.items()],
         conditions=_conditions(summary.rows),
         published=figures.comparable(summary),
@@ -81,12 +81,15 @@ def render(summary: RunSummary, out: Path) -> Path:
         measured=figures.joined(_measured(summary)),
         primary=figures.metrics([summary.primary])[0],
         verdicts=[
-            (verdict, [(*figures.check(c), c.passed) for c in verdict.checks]) for verdict in summary.verdicts
+            (verdict, [(*figures.check(c), c.passed, c.on) for c in verdict.checks])
+            for verdict in summary.verdicts
         ],
         stages=[
             (stage.name, stage, seconds(stage.seconds), seconds(stage.made_in_seconds))
             for stage in summary.stages
         ],
+        agreement=matrix.matrix(summary.agreement) if summary.agreement else None,
+        same=summary.agreement.same if summary.agreement else "",
         number=figures.number,
         provenance=list(_flat(summary.provenance)),
     )
@@ -102,7 +105,7 @@ def _measured(summary: RunSummary) -> list[str]:
 
 def _facts(summary: RunSummary) -> Iterator[tuple[str, str, str]]:
     """Heading, figure and remark of what matters most."""
-    made = [row for row in summary.rows if row.kind == "artifact"]
+    made = [row for row in summary.rows if row.kind == "artifact" and row.scores]
     teacher = next((row for row in summary.rows if row.kind == "teacher"), None)
     if made:
         title, primary = figures.metrics([summary.primary])[0], summary.primary
@@ -123,8 +126,11 @@ def _facts(summary: RunSummary) -> Iterator[tuple[str, str, str]]:
         against = f"against {summary.baseline} float32, same runtime"
         yield "Speed on this machine", f"{_span(ratios, '{:.1f}')}×", against
     if summary.verdicts:
-        passed = sum(verdict.passed for verdict in summary.verdicts)
-        yield "Verified", f"{passed} of {len(summary.verdicts)}", "artifacts within tolerance"
+        outcomes = [verdict.outcome for verdict in summary.verdicts]
+        not_run = outcomes.count("not run")
+        rest = f"; {not_run} not run here" if not_run else ""
+        judged = f"{outcomes.count('passed')} of {len(outcomes) - not_run}"
+        yield "Verified", judged, f"artifacts within tolerance{rest}"
 
 
 def _span(values: Sequence[float], form: str) -> str:
@@ -168,7 +174,7 @@ def _notes(rows: Sequence[Row]) -> dict[str, str]:
     return {note: chr(ord("a") + place) for place, note in enumerate(different)}
 
 
-def _line(row: Row, notes: Mapping[str, str]) -> _Line:
+def _line(row: Row, notes: Mapping[str, str], names: Sequence[str]) -> _Line:
     latency = row.latency
     speed = [_Cell("not measured"), _Cell(figures.MISSING), _Cell(figures.MISSING)]
     if latency:
@@ -184,8 +190,8 @@ def _line(row: Row, notes: Mapping[str, str]) -> _Line:
         kind=row.kind,
         marks=notes.get(row.note, ""),
         cells=(
-            *(_Cell(figures.percent_points(score)) for score in row.scores.values()),
-            _Cell(f"{row.questions:,}"),
+            *(_Cell(figures.percent_points(row.scores.get(name))) for name in names),
+            _Cell(f"{row.questions:,}" if row.scores else "not run"),
             _Cell(figures.megabytes(row.size_bytes), () if row.kind == "artifact" else ("in float32",)),
             _Cell(figures.millions(row.parameters)),
             *speed,

@@ -50,10 +50,11 @@ def _size_against_score(summary: RunSummary, width: int) -> Drawing:
     height = 400 if width == WIDE else 370
     left, right, top, bottom = 40.0, width - 12.0, 26.0, height - 44.0
     published = figures.comparable(summary)
-    sizes = [row.size_bytes / figures.MB for row in summary.rows] + [p.megabytes for p in published]
+    rows = [row for row in summary.rows if summary.primary in row.scores]
+    sizes = [row.size_bytes / figures.MB for row in rows] + [p.megabytes for p in published]
     sizes.append(figures.PAPER_MEGABYTES)
     title = figures.metrics([summary.primary])[0]
-    scores = [row.scores[summary.primary] for row in summary.rows] + [p.f1 for p in published]
+    scores = [row.scores[summary.primary] for row in rows] + [p.f1 for p in published]
     small, large = math.log10(max(min(sizes), 1e-3) * 0.75), math.log10(max(sizes) * 1.35)
     low, high = math.floor((min(scores) - 3) / 5) * 5.0, math.ceil((max(scores) + 1) / 5) * 5.0
 
@@ -65,7 +66,7 @@ def _size_against_score(summary: RunSummary, width: int) -> Drawing:
 
     described = "; ".join(
         f"{row.label} {figures.megabytes(row.size_bytes)}, {title} {row.scores[summary.primary]:.1f}"
-        for row in summary.rows
+        for row in rows
     )
     drawing = Drawing("size", f"Size on disk against {title}", described, width, height)
     step = 5 if high - low <= 40 else 20
@@ -88,7 +89,7 @@ def _size_against_score(summary: RunSummary, width: int) -> Drawing:
     for known in published:
         drawing.mark(across(known.megabytes), up(known.f1), "published", f"{known.label}, published")
         labels.append(_Label(across(known.megabytes), up(known.f1), known.label, "tick"))
-    for row in summary.rows:
+    for row in rows:
         x, y = across(row.size_bytes / figures.MB), up(row.scores[summary.primary])
         tip = f"{row.label}: {figures.megabytes(row.size_bytes)}, {title} {row.scores[summary.primary]:.1f}"
         drawing.mark(x, y, f"point {row.kind}", tip, square=row.kind != "artifact")

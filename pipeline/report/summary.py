@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,8 @@ class Check:
     value: float
     relation: str
     limit: float
+    on: str = ""
+    """The window it was measured on, where that is a certain one."""
 
     @property
     def passed(self) -> bool:
@@ -80,10 +83,60 @@ class Verdict:
     questions: int
     checks: tuple[Check, ...]
     note: str = ""
+    not_run: str = ""
+    """Why there is nothing to judge, where this machine cannot run the program."""
+
+    @property
+    def outcome(self) -> Literal["passed", "failed", "not run"]:
+        if self.not_run:
+            return "not run"
+        return "passed" if all(check.passed for check in self.checks) else "failed"
 
     @property
     def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
+        return self.outcome == "passed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One program, or one torch student, that others are compared with."""
+
+    name: str
+    about: str
+    """What it is, in a sentence; why it was not run, where it was not."""
+    questions: int
+    scores: Mapping[str, float]
+    """The task's metrics in percent, over these questions."""
+    not_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """How far two of them are apart, over the questions that both were asked; the first is SQNR's signal."""
+
+    one: str
+    other: str
+    questions: int
+    sqnr_db: float
+    max_error: float
+    mean_error: float
+    cosine: float
+    agreement: float
+    """Share of questions with the same answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """All programs of a run and the torch students they came from, each with each."""
+
+    same: str
+    """What two of them agree on: answer span, label, value."""
+    compared: tuple[Compared, ...]
+    pairs: tuple[Pair, ...]
+
+    def pair(self, one: str, other: str) -> Pair | None:
+        """The pair of these two, in any order; None where one was not run."""
+        return next((pair for pair in self.pairs if {pair.one, pair.other} == {one, other}), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,5 +170,6 @@ class RunSummary:
     """Target → bundle folder, relative to the run's folder."""
     provenance: Mapping[str, object]
     tools: Mapping[str, str]
+    agreement: Agreement | None = None
     curves: tuple[Curve, ...] = ()
     """Of the stages that were trained into this store; a shipped result has none."""

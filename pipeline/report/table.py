@@ -27,11 +27,11 @@ def result_table(summary: RunSummary) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in summary.rows:
         style = "bold" if row.kind == "artifact" else ""
-        table.add_row(*(Text(cell) for cell in _cells(row)), style=style)
+        table.add_row(*(Text(cell) for cell in _cells(row, _metrics(summary))), style=style)
     return table
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, names: tuple[str, ...]) -> tuple[str, ...]:
     latency = row.latency
     timed = (figures.MISSING,) * 3
     if latency:
@@ -41,7 +41,7 @@ def _cells(row: Row) -> tuple[str, ...]:
             figures.times(latency.times_faster_fp32[0]),
             figures.times(same[0]) if same else figures.MISSING,
         )
-    accuracy = map(figures.percent_points, row.scores.values())
+    accuracy = (figures.percent_points(row.scores.get(name)) for name in names)
     return (row.label, *accuracy, figures.megabytes(row.size_bytes), *timed)
 
 
@@ -50,7 +50,7 @@ def _metrics(summary: RunSummary) -> tuple[str, ...]:
 
 
 def _caption(summary: RunSummary) -> Text:
-    counts = "/".join(dict.fromkeys(f"{row.questions:,}" for row in summary.rows))
+    counts = "/".join(dict.fromkeys(f"{row.questions:,}" for row in summary.rows if row.scores))
     measured = figures.joined(figures.metrics(_metrics(summary)))
     lines = [f"{measured} on {summary.eval_source} ({counts} {summary.asked})."]
     timed = list(dict.fromkeys(figures.conditions(row.latency) for row in summary.rows if row.latency))

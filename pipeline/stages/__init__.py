@@ -1,6 +1,7 @@
 """The stages in the order of a run; one file each."""
 
 from pipeline.stages.adopt import Adopt
+from pipeline.stages.agree import Agree
 from pipeline.stages.baseline import Baseline, precision_of
 from pipeline.stages.bench import Bench, BenchTorch
 from pipeline.stages.bundle import MakeBundle
@@ -11,6 +12,7 @@ from pipeline.stages.lint import Lint, refuse_errors
 from pipeline.stages.pretrain import Pretrain
 from pipeline.stages.prune import Prune
 from pipeline.stages.quantize import Quantize
+from pipeline.stages.reference import Reference, references_of
 from pipeline.stages.teach import Teach
 from pipeline.stages.verify import Verify
 
@@ -20,6 +22,7 @@ TRAINED = (Teach, Pretrain, Distil)
 __all__ = [
     "TRAINED",
     "Adopt",
+    "Agree",
     "Baseline",
     "Bench",
     "BenchTorch",
@@ -31,8 +34,10 @@ __all__ = [
     "Pretrain",
     "Prune",
     "Quantize",
+    "Reference",
     "Teach",
     "Verify",
     "precision_of",
     "refuse_errors",
+    "references_of",
 ]

@@ -17,7 +17,7 @@ from pipeline.recipe import Export as Options
 from pipeline.store import MANIFEST
 from pipeline.tasks.dataset import ExampleSet
 from pipeline.tasks.methods import methods_of
-from pipeline.types import Artifact, CoreMLChoices, Progress
+from pipeline.types import Artifact, CoreMLChoices, Progress, Student
 
 BESIDE = "beside"
 """Folder of an export's result with what lies beside the program."""
@@ -58,7 +58,8 @@ class Export:
         parts = (self.model_name, code, f"seq{length}", self.precision, self.exporter.target)
         return "_".join(parts) + self.exporter.suffix
 
-    def run(self, out: Path, work: Path, progress: Progress) -> Mapping[str, float]:
+    def student(self) -> Student:
+        """What is handed to the exporter."""
         methods = methods_of(self.task)
         metadata = {
             "description": methods.words.does,
@@ -69,17 +70,20 @@ class Export:
         }
         tokenizer = checkpoint.load_tokenizer(self.quantized.path)
         windows = [w for example in self.calibration.examples for w in methods.windows(example, tokenizer)]
-        student = replace(
+        made = replace(
             compressed.load(self.quantized.path, self.model_name, self.task.max_length, metadata),
             lengths=self.options.lengths or (self.task.max_length,),
             files={path.name: path for path in checkpoint.tokenizer_files(self.quantized.path)},
             calibration=tuple((w.ids[None], np.ones_like(w.ids)[None]) for w in windows),
             coreml=CoreMLChoices(**self.options.coreml.model_dump()),
         )
-        assert student.outputs == methods.outputs
+        assert made.outputs == methods.outputs
+        return made
+
+    def run(self, out: Path, work: Path, progress: Progress) -> Mapping[str, float]:
         progress.update(0, 1, f"lowering to {self.exporter.target}")
         began = time.monotonic()
-        lowered = self.exporter.lower(student, work)
+        lowered = self.exporter.lower(self.student(), work)
         lowered.path.rename(out / self.file_name())
         for companion in lowered.companions:
             (out / BESIDE).mkdir(exist_ok=True)

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from pipeline.report.summary import Check, Latency, Row, RunSummary, StageRecord, Verdict
+from pipeline.report.summary import (
+    Agreement,
+    Check,
+    Compared,
+    Latency,
+    Pair,
+    Row,
+    RunSummary,
+    StageRecord,
+    Verdict,
+)
 
 HOSTILE = "<script>alert('&\"x\"')</script>"
 TOML = """
@@ -65,13 +77,50 @@ def verdict(target: str, sqnr_db: float, note: str) -> Verdict:
         Check(name="sqnr_db", value=sqnr_db, relation="≥", limit=15.0),
         Check(name="span_agreement", value=0.981, relation="≥", limit=0.95),
         Check(name="f1_drop", value=0.12, relation="≤", limit=1.0),
+        Check(name="adversarial_sqnr_db", value=21.0, relation="≥", limit=15.0, on="one-token question"),
     )
     return Verdict(target=target, questions=1184, checks=checks, note=note)
 
 
 @pytest.fixture
-def summary() -> RunSummary:
-    """A run of two targets; one failed."""
+def agreement() -> Agreement:
+    """Two torch students, a program that ran, and one that did not."""
+
+    def compared(name: str, em: float) -> Compared:
+        return Compared(name=name, about=f"About {name}.", questions=500, scores={"em": em, "f1": em + 11.07})
+
+    def pair(one: str, other: str, agreed: float, sqnr_db: float) -> Pair:
+        return Pair(
+            one=one,
+            other=other,
+            questions=500,
+            sqnr_db=sqnr_db,
+            max_error=0.2471,
+            mean_error=0.01234,
+            cosine=0.999984,
+            agreement=agreed,
+        )
+
+    phone = Compared(name="phone", about="needs <a phone>", questions=0, scores={}, not_run=True)
+    return Agreement(
+        same="answer span",
+        compared=(
+            compared("torch float32", 69.2),
+            compared("torch int8", 68.9),
+            compared("tflite", 68.8),
+            phone,
+        ),
+        pairs=(
+            pair("torch float32", "torch int8", 0.971, 31.4),
+            pair("torch float32", "tflite", 0.968, 31.2),
+            pair("torch int8", "tflite", 0.984, 46.9),
+        ),
+    )
+
+
+@pytest.fixture
+def summary(agreement: Agreement) -> RunSummary:
+    """A run of two targets, one failed, and of one that could not run."""
     return RunSummary(
         recipe_name="pocket",
         recipe_description="A description",
@@ -87,6 +136,9 @@ def summary() -> RunSummary:
             row(
                 "tflite", "artifact", 77.24, 18_400_000, latency("tflite", (27.41, 26.8, 28.1), (0.8, 0.7, 0.9))
             ),
+            dataclasses.replace(
+                row("phone", "artifact", 0.0, 18_500_000, None, "not run: needs <a phone>"), scores={}
+            ),
         ),
         stages=(
             stage("teach", "shipped", 0.4, 5210.0),
@@ -96,7 +148,9 @@ def summary() -> RunSummary:
         verdicts=(
             verdict("coreml", float("inf"), "Evaluated op by op; not latency."),
             verdict("tflite", 12.5, ""),
+            Verdict(target="phone", questions=0, checks=(), not_run="needs <a phone>"),
         ),
+        agreement=agreement,
         bundles={"tflite": "bundles/pocket-tflite"},
         provenance={
             "git": {"commit": "1a8d7d0c", "dirty": True},

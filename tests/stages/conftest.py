@@ -1,11 +1,13 @@
 """A runtime that is torch itself, and every stage of a small run made once with it.
 
-Its programs are the student's own files, so that stages are tested without any converter. A fake exporter can
-break the student on the way: `NOT_A_NUMBER`, `SWAPPED` outputs, or a `SILENCED` feed-forward in layers.1.
+Its programs are the student's own files, or where the student is observed its exported graph, so that stages
+are tested without any converter. A fake exporter can break the student on the way: `NOT_A_NUMBER`, `SWAPPED`
+outputs, or a `SILENCED` feed-forward in layers.1.
 """
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,14 +27,17 @@ from pipeline import stages
 from pipeline.models import student
 from pipeline.models.answerer import TorchStudent
 from pipeline.models.student import AnsweringStudent, Layer, LayerShape, StudentConfig, StudentModel
+from pipeline.models.taps import Tapped
 from pipeline.recipe import Recipe
 from pipeline.shipped import Pretrained
 from pipeline.store import Stage, Store
 from pipeline.tasks.corpus import CorpusText
 from pipeline.tasks.dataset import QuestionSet
-from pipeline.types import Artifact, Finding, Inspection, Silent, Student
+from pipeline.types import Activations, Artifact, Finding, Inspection, Silent, Student
 
 Break = Callable[[Any], None]
+LONGEST = 96
+"""Tokens that an observed student takes."""
 
 
 def NOT_A_NUMBER(model: AnsweringStudent) -> None:
@@ -58,8 +63,12 @@ class FakeRunner:
     emulated, note = False, "A fake runtime."
 
     def __init__(self, program: Path) -> None:
-        model = student.load(program)
-        self.run, self.lengths = TorchStudent(model), tuple(range(1, model.config.positions + 1))
+        if program.is_dir():
+            model: nn.Module = student.load(program)
+            longest = student.load(program).config.positions
+        else:
+            model, longest = torch.jit.load(str(program)), LONGEST
+        self.run, self.lengths = TorchStudent(model), tuple(range(1, longest + 1))
 
     def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, ...]:
         outputs = self.run(input_ids, attention_mask)
@@ -76,26 +85,38 @@ class FakeExporter:
 
     target, suffix = "fake", ".fake"
     packages: tuple[str, ...] = ("torch",)
+    activations: Activations = "float"
 
-    def __init__(self, broken: Break = lambda model: None) -> None:
-        self.broken = broken
+    def __init__(self, broken: Break = lambda model: None, runner: type[FakeRunner] = FakeRunner) -> None:
+        self.broken, self.running = broken, runner
+        self.not_run: str | None = None
 
     def why_unavailable(self) -> str | None:
         return None
 
     def why_not_run(self) -> str | None:
-        return None
+        return self.not_run
 
     def lower(self, student_: Student, out: Path) -> Lowered:
+        path = out / f"{student_.name}{self.suffix}"
+        if isinstance(student_.module, Tapped):
+            self._trace(student_.module, path)
+            return Lowered(target=self.target, path=path, size_bytes=path.stat().st_size)
         model = _copy(student_.module)
         self.broken(model)
-        path = out / f"{student_.name}{self.suffix}"
         student.save(model, path)
         size = sum(file.stat().st_size for file in path.iterdir())
         return Lowered(target=self.target, path=path, size_bytes=size)
 
+    def _trace(self, tapped: Tapped, path: Path) -> None:
+        """An observed student as a traced graph."""
+        tapped = copy.deepcopy(tapped)
+        self.broken(tapped.student)
+        window = torch.zeros(1, LONGEST, dtype=torch.int32)
+        torch.jit.save(torch.jit.trace(tapped, (window, window + 1), check_trace=False), str(path))
+
     def runner(self, program: Path, *, threads: int = 1) -> FakeRunner:
-        return FakeRunner(program)
+        return self.running(program)
 
 
 class Rules:
@@ -137,7 +158,13 @@ def small_recipe(encoder: Path, questions: Path, **changed: Any) -> Recipe:
         "teach": {"epochs": 2, "learning_rate": 1e-3, "tokens_per_batch": 256},
         "distil": {"epochs": 2, "learning_rate": 1e-3, "tokens_per_batch": 256},
         "prune": {"keep_heads": 0.5, "keep_neurons": 0.5, "importance": "taylor"},
-        "verify": {"questions": 5, "golden_cases": 3, "max_f1_drop": 10.0},
+        "verify": {
+            "questions": 5,
+            "emulated_questions": 3,
+            "golden_cases": 3,
+            "max_f1_drop": 10.0,
+            "min_span_agreement": 0.2,
+        },
         "bench": {"length": 96, "runs": 3, "warmup": 1, "baseline": "bert-tiny"},
     }
     return recipes.build({**table, **changed}, "the test")
@@ -226,10 +253,37 @@ def make_chain(root: Path, encoder: Path, questions: Path) -> Chain:
             linter=Rules(),
         )
     )
+    references = {
+        name: store.make(
+            stages.Reference(
+                model=model,
+                quantized=is_quantized,
+                activations=activations,
+                questions=held_out,
+                task=task,
+                tolerance=recipe.verify,
+            ),
+            Silent(),
+        )
+        for name, (model, is_quantized, activations) in stages.references_of(
+            ["float"], pruned, quantized
+        ).items()
+    }
+    make(
+        stages.Reference(
+            model=quantized,
+            quantized=True,
+            activations="int8-row",
+            questions=held_out,
+            task=task,
+            tolerance=recipe.verify,
+        )
+    )
     verified = make(
         stages.Verify(
             exported=exported,
             quantized=quantized,
+            references=references,
             exporter=exporter,
             questions=held_out,
             task=task,
@@ -248,6 +302,15 @@ def make_chain(root: Path, encoder: Path, questions: Path) -> Chain:
             golden_cases=recipe.verify.golden_cases,
             data=recipe.data,
             teacher=recipe.teacher,
+        )
+    )
+    make(
+        stages.Agree(
+            quantized=quantized,
+            references=references,
+            verified={"fake": verified},
+            questions=held_out,
+            task=task,
         )
     )
     return Chain(recipe, root, run, made)

@@ -28,10 +28,12 @@ NAMES = (
     "prune",
     "quantize",
     "evaluate",
+    "reference",
     "export",
     "lint",
     "verify",
     "bundle",
+    "agree",
 )
 
 
@@ -138,7 +140,7 @@ class Wiring:
     def evaluated(self, *given: object) -> None:
         pass
 
-    timed = judge = deliver = finish = evaluated
+    timed = judge = deliver = compared = finish = evaluated
 
 
 def keys_of(recipe: Recipe) -> dict[str, str]:
@@ -147,7 +149,16 @@ def keys_of(recipe: Recipe) -> dict[str, str]:
     return wiring.keys
 
 
-ANSWERS = {"evaluate teacher", "evaluate distilled", "evaluate student", "verify fake", "bundle fake"}
+REFERENCES = {"reference torch float32", "reference torch int8 weights"}
+ANSWERS = {
+    "evaluate teacher",
+    "evaluate distilled",
+    "evaluate student",
+    "verify fake",
+    "bundle fake",
+    "agree",
+    *REFERENCES,
+}
 """Stages that turn logits into answers of the held-out set."""
 WINDOWED = ANSWERS | {"lint fake"}
 """Those that read a task's windows."""
@@ -183,9 +194,11 @@ MODELS = {"teach", "distil", "prune", "quantize"}
         ("quantize", {"keep_float": ["qa_outputs"]}, {"quantize"}),
         ("verify", {"min_sqnr_db": 60.0}, set()),
         ("verify", {"min_span_agreement": 0.5}, set()),
+        ("verify", {"min_quantized_agreement": 0.5}, set()),
         ("verify", {"max_f1_drop": 0.0}, set()),
-        ("verify", {"questions": 4}, {"verify fake"}),
+        ("verify", {"questions": 4}, {"verify fake"} | REFERENCES),
         ("verify", {"emulated_questions": 4}, {"verify fake"}),
+        ("verify", {"emulated_questions": 7}, {"verify fake"} | REFERENCES),
         ("verify", {"golden_cases": 2}, {"bundle fake"}),
         ("bench", {"runs": 7}, BENCHES),
         ("bench", {"threads": 2}, BENCHES),
