@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(p for room in ("pipeline", "exporters", "device_bench") for p in (ROOT / room).rglob("*.py"))
-VERBS = {"run", "ask", "answer", "verify", "evaluate", "ablate", "bench_export", "bench_distil"}
+VERBS = {"run", "ask", "answer", "verify", "evaluate", "ablate", "bench", "bench_export", "bench_distil"}
 
 
 def imports_of(path: Path) -> Iterator[str]:

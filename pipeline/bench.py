@@ -1,4 +1,4 @@
-"""python -m pipeline.bench_export: what exporting costs, and how fast the programs are beside BERT-base.
+"""python -m pipeline.bench: what exporting costs, and how fast the programs are beside BERT-base.
 
 Each export runs in a process of its own, one after the other. This process loads nothing heavy until they are
 done: the system counts into a child's peak memory what its parent held when it was started.
@@ -100,7 +100,7 @@ def in_own_process(recipe: str, root: Path, what: str) -> tuple[float, int]:
     A child that fails has said why: its exit code becomes ours.
     """
     flags = ("--recipe", recipe, "--store", str(root), "--one", what)
-    spent = process.run([sys.executable, "-m", "pipeline.bench_export", *flags])
+    spent = process.run([sys.executable, "-m", "pipeline.bench", *flags])
     if spent.exit_code < 0:
         raise PipelineError(f"{what}: its process was killed by signal {-spent.exit_code}; is memory short?")
     if spent.exit_code:
@@ -247,7 +247,7 @@ def _export(recipe: Recipe, root: Path, target: str) -> Export:
 
 def _flags() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.bench_export",
+        prog="python -m pipeline.bench",
         description="Exports a recipe's student for every target, measures the cost, and times the programs.",
         epilog=console.EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
