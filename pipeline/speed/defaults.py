@@ -7,6 +7,7 @@ Nothing else is tuned, and nothing is switched off.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,8 +79,7 @@ def onnxruntime(model: nn.Module, inputs: tuple[torch.Tensor, ...], path: Path) 
 
     The length is dynamic, as Hugging Face exports its models, so that this peer never has to pad.
     """
-    from onnxruntime.quantization import quantize_dynamic
-
+    quantization: Any = importlib.import_module("onnxruntime.quantization")
     length = torch.export.Dim("length", min=2, max=inputs[0].shape[1])
     shapes: Any = {name: {1: length} for name in INPUTS}
     converted = path.with_suffix(".float.onnx")
@@ -93,7 +93,7 @@ def onnxruntime(model: nn.Module, inputs: tuple[torch.Tensor, ...], path: Path) 
         external_data=False,
         verbose=False,
     )
-    quantize_dynamic(str(converted), str(path))
+    quantization.quantize_dynamic(str(converted), str(path))
     converted.unlink()
 
 

@@ -53,7 +53,8 @@ class Encoder:
         for name, parameter in model.named_parameters():
             if "token_type_embeddings" in name:
                 torch.nn.init.zeros_(parameter)
-        return model.eval()
+        model.eval()
+        return model
 
     def student(self) -> StudentModel:
         """The same weights, all layers of them, in our graph."""

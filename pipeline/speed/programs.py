@@ -9,13 +9,18 @@ from typing import Any
 
 import torch
 
-from exporters.base import Exporter
+from exporters.base import Exporter, get
 from pipeline.models import checkpoint
+from pipeline.recipe import Record
+from pipeline.shipped import Pretrained
 from pipeline.speed import defaults
 from pipeline.speed.arithmetic import LINEAR
-from pipeline.speed.encoders import Encoder
+from pipeline.speed.encoders import Encoder, encoder
+from pipeline.speed.records import DEFAULT, OURS, Program
+from pipeline.speed.runtimes import TARGETS
 from pipeline.stages import baseline
-from pipeline.types import Progress, Student
+from pipeline.store import MANIFEST, Store
+from pipeline.types import Progress, Silent, Student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +116,54 @@ class Linear:
         path = out / f"linear{defaults.TOOLS[self.runtime].suffix}"
         defaults.convert(self.runtime, model, (torch.zeros(rows, wide),), path)
         return {"size_bytes": float(path.stat().st_size)}
+
+
+class MakePlan(Record):
+    """The programs of one model for one runtime."""
+
+    model: str
+    runtime: str
+    fixed: tuple[int, ...]
+    """Lengths of defaults, the longest first."""
+    lengths: tuple[int, ...]
+    """Of ours, ascending."""
+    store: Path
+
+
+class Made(Record):
+    """What came of it. `linear`: for a runtime whose default goals are about."""
+
+    programs: tuple[Program, ...]
+    linear: Program | None
+
+
+def make(plan: MakePlan) -> Made:
+    """Defaults from the store where they are there; ours is made anew: it is what is being measured."""
+    chosen, judged = encoder(plan.model), plan.runtime in TARGETS
+    # The peer takes any length, so that its longest program serves all.
+    fixed = plan.fixed if judged else plan.fixed[:1]
+    found = [
+        _program(plan, Default(encoder=chosen, runtime=plan.runtime, length=length), length) for length in fixed
+    ]
+    if not judged:
+        return Made(programs=tuple(found), linear=None)
+    ours = Ours(encoder=chosen, exporter=get(plan.runtime), lengths=plan.lengths)
+    found.append(_program(plan, ours, plan.lengths[-1], fresh=True))
+    return Made(programs=tuple(found), linear=_program(plan, Linear(runtime=plan.runtime), LINEAR[0]))
+
+
+def _program(plan: MakePlan, stage: Default | Ours | Linear, length: int, *, fresh: bool = False) -> Program:
+    artifact = Store(plan.store, seed=0, shipped=Pretrained(), fresh=fresh).make(stage, Silent())
+    (path,) = (path for path in artifact.path.iterdir() if path.name != MANIFEST)
+    return Program(
+        model=plan.model,
+        runtime=plan.runtime,
+        maker=OURS if isinstance(stage, Ours) else DEFAULT,
+        length=length,
+        path=path,
+        size_bytes=int(artifact.metrics["size_bytes"]),
+        seconds=artifact.seconds if artifact.origin == "made" else 0.0,
+    )
 
 
 def _identity(encoder: Encoder) -> dict[str, Any]:
