@@ -29,7 +29,7 @@ format: $(VENV)/.all
 bench: $(VENV)/.all
 	$(BIN)/python -m pipeline.bench $(BENCH_ARGS)
 
-bench-export: $(VENV)/.onnx
+bench-export: $(VENV)/.all
 	$(BIN)/python -m pipeline.bench_export $(BENCH_ARGS)
 
 bench-distil: $(VENV)/.coreml
@@ -58,7 +58,3 @@ $(VENV)/.coreml: $(VENV)/.torch pyproject.toml
 $(VENV)/.all: $(VENV)/.torch pyproject.toml
 	$(PIP) install -c constraints.txt -e '.[all,test]'
 	touch $@ $(VENV)/.coreml
-
-$(VENV)/.onnx: $(VENV)/.all
-	$(PIP) install -c constraints.txt -e '.[onnx]'
-	touch $@

@@ -62,8 +62,8 @@ def weight_table(title: str, weighed: Sequence[Weighed], weights: Sequence[Weigh
         if w.verdict
     ]
     notes = [
-        f"Fresh processes, {len(weighed[0].costs)} a program, medians; the file in the page cache. Memory above "
-        "that of interpreter and imported runtime: after windows of the longest length, then after SQuAD's.",
+        f"Medians over {len(weighed[0].costs)} fresh processes a program, the file in the page cache. Memory "
+        "above that of interpreter and imported runtime: after windows of the longest length, then SQuAD's.",
         *said,
     ]
     table = Table(
