@@ -64,8 +64,8 @@ class Settings:
     store: Path
 
     def shown(self) -> dict[str, Any]:
-        """Without the folder, which shapes no figure."""
-        return {name: value for name, value in asdict(self).items() if name != "store"}
+        """For the record, without this machine's folders."""
+        return {**asdict(self), "store": self.store.name, "data": self.data and Path(self.data).name}
 
     @property
     def targets(self) -> list[str]:
@@ -289,7 +289,11 @@ def real_windows(settings: Settings) -> tuple[list[tuple[int, ...]], Lengths]:
     tokenizer = checkpoint.load_tokenizer(checkpoint.SHIPPED / "pocket-teacher")
     found = data.windows(settings.data, settings.windows, task, tokenizer)
     ids = [tuple(int(token) for token in window.ids) for window in found]
-    source = settings.data or "our own text, cut to the lengths of SQuAD v1.1's training windows"
+    source = (
+        Path(settings.data).name
+        if settings.data
+        else "our own text, cut to the lengths of SQuAD v1.1's training windows"
+    )
     return ids, data.Lengths.of(source, [len(window) for window in ids])
 
 

@@ -47,10 +47,12 @@ def check(runtime: str) -> None:
 
 
 def imported(runtime: str) -> None:
-    """Imports the runtime, so that neither a loading time nor a program's memory includes that."""
+    """Imports the runtime and our exporter for it: no loading time, nor a program's memory, includes that."""
     with quiet():
         for module in IMPORTS[runtime]:
             importlib.import_module(module)
+        if runtime in TARGETS:
+            exporters.get(runtime)
 
 
 def load_ours(runtime: str, program: Path, threads: int) -> tuple[Call, tuple[int, ...]]:

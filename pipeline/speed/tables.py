@@ -8,25 +8,27 @@ from rich import box
 from rich.table import Table
 
 from pipeline.report import figures
-from pipeline.speed.comparison import Line, Weighed, Weight
+from pipeline.speed.comparison import MIN_TIMES_EQUAL, MIN_TIMES_REAL, Line, Weighed, Weight
 from pipeline.speed.inference import REAL
 
 
 def speed_table(title: str, lines: Sequence[Line]) -> Table:
     """A line for each case and runtime of one model; fits 80 columns."""
     notes = [
-        "Batch 1, paired and interleaved in one process: medians; over SQuAD's lengths means and the ratio of "
-        "total times, the default padding to its own length. Share: FLOPs of the matrix products over real "
-        "tokens, of the int8 matmul peak, ours / default. × ORT: against ONNX Runtime's dynamic int8, which "
-        "pads nothing."
+        "Milliseconds at batch 1, paired and interleaved in one process: medians; over SQuAD's lengths means, "
+        "and the ratio of total times, the default padding to its own length. Share: FLOPs of the matrix "
+        "products over real tokens, of the int8 matmul peak, ours/default. × ORT: against ONNX Runtime's "
+        "dynamic int8, which pads nothing."
     ]
     unequal = [line for line in lines if line.case != REAL and not line.equal]
     if unequal:
         where = ", ".join(f"{line.runtime} at {line.case}" for line in unequal)
         notes.append(f"Not of equal length, so not judged: {where}.")
-    goals = sorted({line.goal for line in lines if line.goal is not None})
-    if goals:
-        notes.append(f"Goals: × default ≥ {goals[0]:g} at equal length, ≥ {goals[-1]:g} over SQuAD's lengths.")
+    if any(line.goal for line in lines):
+        notes.append(
+            f"Goals: × default ≥ {MIN_TIMES_EQUAL:g} at equal length, "
+            f"≥ {MIN_TIMES_REAL:g} over SQuAD's lengths."
+        )
     table = Table(
         title=title,
         title_justify="left",
@@ -44,10 +46,9 @@ def speed_table(title: str, lines: Sequence[Line]) -> Table:
         table.add_row(
             "SQuAD's" if line.case == REAL else line.case,
             line.runtime,
-            figures.milliseconds(line.ours_ms).removesuffix(" ms"),
-            figures.milliseconds(line.default_ms),
+            *(figures.milliseconds(ms).removesuffix(" ms") for ms in (line.ours_ms, line.default_ms)),
             f"{figures.times(line.times[0])} ({figures.interval(line.times)})",
-            f"{line.ours_share * 100:.0f} / {line.default_share * 100:.0f}",
+            f"{line.ours_share * 100:.0f}/{line.default_share * 100:.0f}",
             figures.times(line.times_peer[0]) if line.times_peer else figures.MISSING,
             line.verdict or figures.MISSING,
         )
