@@ -45,14 +45,16 @@ class Encoder:
     def published(self) -> PreTrainedModel:
         """Hugging Face's model, in evaluation mode, as from_pretrained would give it but for the weights.
 
-        A BERT's token types are zero: our graph has none, and both sides are to compute the same.
+        A BERT's token types are alike: our graph adds their mean to the positions (`inherit.from_teacher`), and
+        both sides are to compute the same.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model: PreTrainedModel = AutoModelForQuestionAnswering.from_config(self.config)
-        for name, parameter in model.named_parameters():
-            if "token_type_embeddings" in name:
-                torch.nn.init.zeros_(parameter)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "token_type_embeddings" in name:
+                    parameter.copy_(parameter[:1].expand_as(parameter))
         model.eval()
         return model
 
