@@ -1,4 +1,5 @@
-# make run · make test · make lint · make format · make bench · make bench-distil. Each sets up what it needs in .venv.
+# make run · make test · make lint · make format · make bench · make bench-export ·
+# make bench-distil. Each sets up what it needs in .venv.
 PYTHON ?= python3.11
 TORCH := 2.13.0
 VENV := .venv
@@ -7,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: run test lint format bench bench-distil clean
+.PHONY: run test lint format bench bench-export bench-distil clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.coreml
@@ -26,7 +27,10 @@ format: $(VENV)/.all
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.all
-	$(BIN)/python -m pipeline.bench_export
+	$(BIN)/python -m pipeline.bench $(BENCH_ARGS)
+
+bench-export: $(VENV)/.all
+	$(BIN)/python -m pipeline.bench_export $(BENCH_ARGS)
 
 bench-distil: $(VENV)/.coreml
 	$(BIN)/python -m pipeline.bench_distil $(BENCH_ARGS)

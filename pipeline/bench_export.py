@@ -1,264 +1,403 @@
-"""python -m pipeline.bench_export: what exporting costs, and how fast the programs are beside BERT-base.
+"""python -m pipeline.bench_export: our exporters beside the tools' default flows on the same weights.
 
-Each export runs in a process of its own, one after the other. This process loads nothing heavy until they are
-done: the system counts into a child's peak memory what its parent held when it was started.
+DistilBERT-base and pocket's shape, weights drawn at random: the default is what the runtime's documentation
+shows on the Hugging Face model, ours is the same weights in our graph. Every conversion, every memory figure
+and every runtime's timing has a process of its own; within a timing all programs take turns at each window.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
-from rich.table import Table
 
 from device_bench import machine, process
-from exporters import base as exporters
 from pipeline import console
-from pipeline import recipe as recipes
-from pipeline.recipe import Bench, Recipe
+from pipeline.recipe import Record
 from pipeline.report import figures
-from pipeline.report.summary import Check, Latency
-from pipeline.store import Store, provenance, tool_version
-from pipeline.types import Artifact, PipelineError
+from pipeline.speed import runtimes
+from pipeline.store import provenance, tool_version
+from pipeline.types import PipelineError, UsageError
 
 if TYPE_CHECKING:
-    from pipeline.runs import Run
-    from pipeline.stages import Export
+    from pipeline.speed.comparison import Weighed
+    from pipeline.speed.data import Lengths
+    from pipeline.speed.inference import Timed
+    from pipeline.speed.records import Program
 
-STUDENT = "student"
-RESULT = Path("runs/bench/export.json")
-MAX_SECONDS, MAX_BYTES, MIN_TIMES = 180.0, 4e9, 15.0
-"""Goals: for all exports together; for the peak of each; against BERT-base in float32, see `judged`."""
+RESULT = Path("runs/bench/export-defaults.json")
+MODELS = ("distilbert", "pocket")
+QUICK = "tiny"
+"""What --quick measures; no goal is about it."""
+BUCKETS = (128, 192, 256, 384)
+"""Lengths of our programs of fixed shapes where recipe pocket names none."""
+FIXED_INFERENCES, REAL_INFERENCES = 6, 12
+"""Before resident memory is read: at the longest length, then of windows from short to long."""
+SHORTEST = 17
+"""Tokens that a window of our own text needs at least, for its question and three separators and an answer."""
+
+Answer = TypeVar("Answer", bound=Record)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """One export: wall time of its process and of lowering alone, the process's peak resident memory."""
+class Settings:
+    """What is measured. `lengths`: of the equal cases, the first is the default's own and the longest."""
 
-    target: str
-    wall_seconds: float
-    lowering_seconds: float
-    peak_resident_bytes: int
-    size_bytes: int
-    sha256: str
-    tools: Mapping[str, str]
+    models: tuple[str, ...]
+    lengths: tuple[int, ...]
+    threads: tuple[int, ...]
+    runtimes: tuple[str, ...]
+    warmup: int
+    rounds: int
+    windows: int
+    repeats: int
+    """Fresh processes for each figure of memory and loading."""
+    data: str | None
+    store: Path
+
+    def shown(self) -> dict[str, Any]:
+        """For the record, without this machine's folders."""
+        return {**asdict(self), "store": self.store.name, "data": self.data and Path(self.data).name}
+
+    @property
+    def targets(self) -> list[str]:
+        """Those of the runtimes that we have an exporter for."""
+        return [runtime for runtime in self.runtimes if runtime in runtimes.TARGETS]
 
 
 def main() -> None:
-    """Parses the flags, exports, times, prints both tables and writes the figures."""
+    """Parses the flags, makes and measures the programs, prints the tables and writes the figures."""
     given = _flags().parse_args()
-    recipe = recipes.load(given.recipe)
     if given.one:
-        make_one(recipe, given.store, given.one)
+        one(*given.one)
         return
-    for target in exporters.TARGETS:
-        exporters.get(target)
+    settings = settings_of(given)
+    for runtime in settings.runtimes:
+        runtimes.check(runtime)
     screen = Console(highlight=False, soft_wrap=True)
-    screen.print(f"[bold]{recipe.name}[/]: the student, then each export in a process of its own")
-    in_own_process(given.recipe, given.store, STUDENT)
-    spent = {target: in_own_process(given.recipe, given.store, target) for target in exporters.TARGETS}
-    costs = [cost_of(recipe, given.store, target, *of_process) for target, of_process in spent.items()]
-    screen.print(cost_table(costs))
-    benches = _timed(recipe, given.store, screen)
-    latencies = {target: latency for target, (latency, _) in benches.items()}
-    screen.print(latency_table(latencies, recipe.bench))
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    whole = {
-        "recipe": recipe.model_dump(mode="json"),
-        "goals": {"seconds": MAX_SECONDS, "peak_resident_bytes": MAX_BYTES, "times_faster_fp32": MIN_TIMES},
-        "exports": [asdict(cost) for cost in costs],
-        "latency": {target: record for target, (_, record) in benches.items()},
+    windows, drawn = real_windows(settings)
+    low, middle, high = (drawn.deciles[i] for i in (1, 5, 9))
+    screen.print(
+        f"windows             {drawn.count} of {drawn.source}: mean {drawn.mean:.0f} tokens, "
+        f"10/50/90 % below {low:.0f}/{middle:.0f}/{high:.0f}"
+    )
+    buckets = buckets_of(settings.lengths)
+    screen.print(f"our lengths         {', '.join(map(str, buckets))}, where shapes are fixed")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        programs, linears = programs_of(settings, buckets, folder, screen)
+        weighed = costs(settings, programs, windows, folder, screen)
+        timings = timed(settings, programs, linears, windows, folder, screen)
+    whole = judged(settings, weighed, timings, screen)
+    whole |= {
+        "settings": {**settings.shown(), "buckets": buckets},
+        "lengths": asdict(drawn),
+        "programs": [_shown(program) for program in (*programs, *linears)],
+        "costs": [{**_shown(one.program), "runs": one.model_dump()["costs"]} for one in weighed],
+        "timings": [one.model_dump() for one in timings],
         "machine": {**machine.identity(), "load_average_after": machine.load_average()},
+        "versions": {name: tool_version(name) for name in packages(settings.runtimes)},
         "made": provenance(),
     }
-    RESULT.write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
-    screen.print(f"raw figures         {RESULT}")
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(whole, indent=1, ensure_ascii=False), encoding="utf-8")
+    screen.print(f"raw figures         {given.out}")
 
 
-def make_one(recipe: Recipe, root: Path, what: str) -> None:
-    """In the child: the student through the store, or one target's export, made even where it is stored."""
-    from pipeline.runs import Run
+def one(kind: str, plan: str, answer: str) -> None:
+    """In a child: one plan carried out, its answer written."""
+    text = Path(plan).read_text(encoding="utf-8")
+    found: Record
+    if kind == "load":
+        from pipeline.speed import loading
 
-    screen = Console(highlight=False, soft_wrap=True)
-    if what == STUDENT:
-        make_student(Run(recipe, _store(recipe, root), screen, dry=False))
-        return
-    export = _export(recipe, root, what)
-    with console.bar(screen, f"export {what}") as bar:
-        _store(recipe, root, fresh=True).make(export, bar)
+        found = loading.measure(loading.LoadPlan.model_validate_json(text))
+    elif kind == "make":
+        from pipeline.speed import programs
+
+        found = programs.make(programs.MakePlan.model_validate_json(text))
+    else:
+        from pipeline.speed import inference
+
+        found = inference.timed(inference.TimePlan.model_validate_json(text))
+    Path(answer).write_text(found.model_dump_json(), encoding="utf-8")
 
 
-def in_own_process(recipe: str, root: Path, what: str) -> tuple[float, int]:
-    """Runs `make_one` in a child; its wall time in seconds and its peak resident memory in bytes.
+def asked(kind: str, plan: Record, answer: type[Answer], folder: Path) -> Answer:
+    """Carries a plan out in a process of its own.
 
     A child that fails has said why: its exit code becomes ours.
     """
-    flags = ("--recipe", recipe, "--store", str(root), "--one", what)
+    files = folder / "plan.json", folder / "answer.json"
+    files[0].write_text(plan.model_dump_json(), encoding="utf-8")
+    flags = ("--one", kind, *map(str, files))
     spent = process.run([sys.executable, "-m", "pipeline.bench_export", *flags])
     if spent.exit_code < 0:
-        raise PipelineError(f"{what}: its process was killed by signal {-spent.exit_code}; is memory short?")
+        raise PipelineError(f"{kind}: its process was killed by signal {-spent.exit_code}; is memory short?")
     if spent.exit_code:
         sys.exit(spent.exit_code)
-    return spent.wall_seconds, spent.peak_resident_bytes
+    return answer.model_validate_json(files[1].read_text(encoding="utf-8"))
 
 
-def make_student(run: Run) -> Artifact:
-    """The recipe's quantized student, by the stages of pipeline.run."""
-    from pipeline import chain, stages
+def programs_of(
+    settings: Settings, buckets: tuple[int, ...], folder: Path, screen: Console
+) -> tuple[list[Program], list[Program]]:
+    """All programs, and each target's linear."""
+    from pipeline.speed.programs import Made, MakePlan
 
-    recipe, sets = run.recipe, chain.Sets.of(run.recipe)
-    _, distilled = chain.distilled(run, sets)
-    pruned = run(
-        stages.Prune(distilled=distilled, questions=sets.calibration, task=recipe.task, options=recipe.prune)
-    )
-    return run(stages.Quantize(pruned=pruned, options=recipe.quantize))
-
-
-def cost_of(recipe: Recipe, root: Path, target: str, wall_seconds: float, peak_resident_bytes: int) -> Cost:
-    """What the child measured about itself, joined to what was measured about the child."""
-    export = _export(recipe, root, target)
-    made = _store(recipe, root).peek(export)
-    assert made is not None, target
-    return Cost(
-        target=target,
-        wall_seconds=wall_seconds,
-        lowering_seconds=made.metrics["lowering_seconds"],
-        peak_resident_bytes=peak_resident_bytes,
-        size_bytes=int(made.metrics["size_bytes"]),
-        sha256=made.sha256,
-        tools={name: tool_version(name) for name in export.tools()},
-    )
-
-
-def cost_table(costs: Sequence[Cost]) -> Table:
-    """A line for each export, and below them both goals."""
-    seconds, peak = sum(c.wall_seconds for c in costs), max(c.peak_resident_bytes for c in costs)
-    goals = (
-        f"all exports: {seconds:.0f} s, goal ≤ {MAX_SECONDS:.0f} s: {_met(seconds, '≤', MAX_SECONDS)}",
-        f"highest peak: {peak / 1e9:.2f} GB, goal ≤ {MAX_BYTES / 1e9:.0f} GB: {_met(peak, '≤', MAX_BYTES)}",
-    )
-    table = Table(caption="\n".join(goals), caption_justify="left", pad_edge=False)
-    table.add_column("export")
-    for heading in ("process", "lowering alone", "peak memory", "artifact"):
-        table.add_column(heading, justify="right")
-    for cost in costs:
-        table.add_row(
-            cost.target,
-            f"{cost.wall_seconds:.1f} s",
-            f"{cost.lowering_seconds:.1f} s",
-            f"{cost.peak_resident_bytes / figures.MB:,.0f} MB",
-            figures.megabytes(cost.size_bytes),
-        )
-    return table
-
-
-def latency_table(latencies: Mapping[str, Latency | None], options: Bench) -> Table:
-    """Median latency, times faster than the baseline with 95 % intervals, the goal; none where emulated."""
-    table = Table(pad_edge=False, caption_justify="left")
-    for heading in ("program", "median", "× float32", "× same prec.", f"≥ {MIN_TIMES:.0f}×"):
-        table.add_column(heading, justify="left" if heading == "program" else "right")
-    for target, latency in latencies.items():
-        if latency is None:
-            table.add_row(target, *(figures.MISSING,) * 4)
-            continue
-        table.caption = f"Paired with {options.baseline} of random weights: {figures.conditions(latency)}."
-        ratios = (latency.times_faster_fp32, latency.times_faster_same)
-        shown = [f"{figures.times(r[0])} ({figures.interval(r)})" if r else figures.MISSING for r in ratios]
-        table.add_row(target, figures.milliseconds(latency.median_ms), *shown, judged(latency, options))
-    return table
-
-
-def judged(latency: Latency, options: Bench) -> str:
-    """met or missed; the goal is for BERT-base at 384 tokens on one thread and judges nothing else."""
-    if (options.baseline, latency.length, latency.threads) != ("bert-base", 384, 1):
-        return figures.MISSING
-    return _met(latency.times_faster_fp32[0], "≥", MIN_TIMES)
-
-
-def _met(value: float, relation: str, limit: float) -> str:
-    return "met" if Check(name="goal", value=value, relation=relation, limit=limit).passed else "missed"
-
-
-def _timed(recipe: Recipe, root: Path, screen: Console) -> dict[str, tuple[Latency | None, Any]]:
-    """Each program's latency and bench.json, measured now; its baselines are reused once made."""
-    from pipeline import stages
-    from pipeline.runs import Run
-    from pipeline.stages import bench
-
-    run, now = (Run(recipe, _store(recipe, root, fresh=fresh), screen, dry=False) for fresh in (False, True))
-    precision, options = stages.precision_of(recipe.quantize), recipe.bench
-    found: dict[str, tuple[Latency | None, Any]] = {}
-    for target in exporters.TARGETS:
-        exporter, export = exporters.get(target), _export(recipe, root, target)
-        program = run(export, target)
-        baselines = {
-            peer: run(
-                stages.Baseline(
-                    shape=options.baseline, exporter=exporter, precision=peer, length=options.length
-                ),
-                f"{target} {peer}",
+    found: list[Program] = []
+    linears: dict[str, Program] = {}
+    for model in settings.models:
+        for runtime in settings.runtimes:
+            plan = MakePlan(
+                model=model, runtime=runtime, fixed=settings.lengths, lengths=buckets, store=settings.store
             )
-            for peer in run.peers(exporter, program)
-        }
-        made = now(
-            stages.Bench(
-                exported=program,
-                quantized=export.quantized,
-                exporter=exporter,
-                baselines=baselines,
-                options=options,
-                precision=precision,
-            ),
-            target,
-        )
-        record = json.loads((made.path / bench.RESULT).read_text(encoding="utf-8"))
-        found[target] = bench.latency_of(made.path, bench.CANDIDATE), record
+            with console.bar(screen, f"{model} {runtime}"):
+                made = asked("make", plan, Made, folder)
+            for program in made.programs:
+                took = f"made in {console.seconds(program.seconds)}" if program.seconds else "reused"
+                name = f"{model} {program.label} {program.length}"
+                screen.print(f"{name:36}{figures.megabytes(program.size_bytes):>9}  {took}")
+            found.extend(made.programs)
+            if made.linear:
+                linears[runtime] = made.linear
+    return found, [linears[target] for target in settings.targets]
+
+
+def costs(
+    settings: Settings,
+    programs: Sequence[Program],
+    windows: Sequence[Sequence[int]],
+    folder: Path,
+    screen: Console,
+) -> list[Weighed]:
+    """Loading and memory of every program of the longest length, in turns, each time in a fresh process."""
+    from pipeline.speed.comparison import Weighed
+    from pipeline.speed.loading import Cost, LoadPlan
+
+    longest = [program for program in programs if program.length == settings.lengths[0]]
+    lengths = sorted(len(ids) for ids in windows)
+    few = tuple(lengths[i * (len(lengths) - 1) // (REAL_INFERENCES - 1)] for i in range(REAL_INFERENCES))
+    found: dict[int, list[Cost]] = {number: [] for number in range(len(longest))}
+    with console.bar(screen, "loading and memory") as bar:
+        for repeat in range(settings.repeats):
+            for number, program in enumerate(longest):
+                plan = LoadPlan(
+                    program=program,
+                    threads=settings.threads[0],
+                    fixed=FIXED_INFERENCES,
+                    lengths=few,
+                )
+                found[number].append(asked("load", plan, Cost, folder))
+                bar.update(repeat * len(longest) + number + 1, settings.repeats * len(longest), program.label)
+    return [Weighed(program=program, costs=tuple(found[n])) for n, program in enumerate(longest)]
+
+
+def timed(
+    settings: Settings,
+    programs: Sequence[Program],
+    linears: Sequence[Program],
+    windows: Sequence[tuple[int, ...]],
+    folder: Path,
+    screen: Console,
+) -> list[Timed]:
+    """One process for each target and number of threads."""
+    from pipeline.speed.inference import Timed, TimePlan
+
+    found = []
+    for target, linear in zip(settings.targets, linears, strict=True):
+        taking_part = [p for p in programs if p.runtime == target or p.runtime not in runtimes.TARGETS]
+        for threads in settings.threads:
+            plan = TimePlan(
+                runtime=target,
+                threads=threads,
+                warmup=settings.warmup,
+                rounds=settings.rounds,
+                lengths=settings.lengths,
+                windows=tuple(windows),
+                programs=tuple(taking_part),
+                linear=linear,
+            )
+            with console.bar(screen, f"timing {target}, {_threads(threads)}"):
+                found.append(asked("time", plan, Timed, folder))
     return found
 
 
-def _store(recipe: Recipe, root: Path, *, fresh: bool = False) -> Store:
-    from pipeline.shipped import Pretrained
+def judged(
+    settings: Settings, weighed: Sequence[Weighed], timings: Sequence[Timed], screen: Console
+) -> dict[str, Any]:
+    """Prints what was found beside the goals, and returns it."""
+    from pipeline.speed import comparison, tables
+    from pipeline.speed.encoders import encoder
 
-    return Store(root, seed=recipe.seed, shipped=Pretrained(), fresh=fresh)
+    rates = [one.rates for one in timings]
+    peaks, goals = comparison.peaks(rates), QUICK not in settings.models
+    lines = [
+        comparison.line_of(case, encoder(case.model).shape, peaks[case.threads], judged=goals)
+        for one in timings
+        for case in one.cases
+    ]
+    weights = comparison.weights_of(weighed, judged=goals)
+    for threads, peak in peaks.items():
+        parts = [f"{rate.runtime} {rate.linear / 1e9:,.0f}" for rate in rates if rate.threads == threads]
+        best = max(rate.torch for rate in rates if rate.threads == threads)
+        screen.print(
+            f"int8 matmul peak    {peak / 1e9:,.0f} GOP/s, {_threads(threads)}: the highest of one large "
+            f"linear in {', '.join(parts)} and of torch's product {best / 1e9:,.0f}"
+        )
+    for model in settings.models:
+        title = encoder(model).title
+        for threads in settings.threads:
+            of_these = [line for line in lines if (line.model, line.threads) == (model, threads)]
+            screen.print(tables.speed_table(f"{title}, {_threads(threads)}", of_these))
+        screen.print(
+            tables.weight_table(
+                f"{title}: file, loading, memory",
+                [w for w in weighed if w.program.model == model],
+                [w for w in weights if w.model == model],
+            )
+        )
+    return {
+        "goals": {
+            "times_equal": comparison.MIN_TIMES_EQUAL,
+            "times_real": comparison.MIN_TIMES_REAL,
+            "size": comparison.MAX_SIZE,
+            "memory": comparison.MAX_MEMORY,
+        },
+        "int8_ops_per_second": peaks,
+        "speed": [asdict(line) for line in lines],
+        "weight": [asdict(weight) for weight in weights],
+    }
 
 
-def _export(recipe: Recipe, root: Path, target: str) -> Export:
-    """Stage export of the student that the first child left in the store."""
-    from pipeline import chain, stages
-    from pipeline.runs import Run
+def real_windows(settings: Settings) -> tuple[list[tuple[int, ...]], Lengths]:
+    """Token ids of windows as long as SQuAD's, cut at the longest length, and how long they are."""
+    from pipeline.models import checkpoint
+    from pipeline.recipe import Task
+    from pipeline.speed import data
 
-    quantized = make_student(Run(recipe, _store(recipe, root), Console(quiet=True), dry=True))
-    return stages.Export(
-        quantized=quantized,
-        exporter=exporters.get(target),
-        model_name=recipe.name,
-        precision=stages.precision_of(recipe.quantize),
-        task=recipe.task,
-        options=recipe.export,
-        calibration=chain.Sets.of(recipe).calibration,
+    longest = settings.lengths[0]
+    task = Task(max_length=longest, stride=min(Task().stride, longest // 3))
+    tokenizer = checkpoint.load_tokenizer(checkpoint.SHIPPED / "pocket-teacher")
+    found = data.windows(settings.data, settings.windows, task, tokenizer)
+    ids = [tuple(int(token) for token in window.ids) for window in found]
+    source = (
+        Path(settings.data).name
+        if settings.data
+        else "our own text, cut to the lengths of SQuAD v1.1's training windows"
     )
+    return ids, data.Lengths.of(source, [len(window) for window in ids])
+
+
+def buckets_of(lengths: Sequence[int]) -> tuple[int, ...]:
+    """Our lengths: recipe pocket's, or BUCKETS, up to the longest, and those of the equal cases."""
+    from pipeline import recipe
+
+    named = recipe.load("pocket").export.lengths or BUCKETS
+    return tuple(sorted({*lengths, *(length for length in named if length < max(lengths))}))
+
+
+def packages(of: Sequence[str]) -> list[str]:
+    """Those whose versions belong to the figures."""
+    from pipeline.speed.defaults import TOOLS
+
+    return ["torch", "transformers", "numpy", *(name for runtime in of for name in TOOLS[runtime].packages)]
+
+
+def settings_of(given: argparse.Namespace) -> Settings:
+    """The flags, checked. Raises UsageError for what cannot be measured."""
+    from pipeline.speed.encoders import NAMES
+
+    quick = given.quick
+    models = _chosen("--models", given.models, NAMES) if given.models else ((QUICK,) if quick else MODELS)
+    lengths = given.lengths or ((256, 64) if quick else (384, 128))
+    for length in lengths:
+        if not SHORTEST <= length <= 512:
+            raise UsageError(f"--lengths must be from {SHORTEST} to 512 tokens, got {length}")
+    threads = given.threads or ((1,) if quick else (1, 2))
+    here = os.cpu_count() or 1
+    for count in threads:
+        if not 1 <= count <= here:
+            raise UsageError(f"--threads must be from 1 to this machine's {here} CPUs, got {count}")
+    chosen = _chosen("--targets", given.targets, runtimes.RUNTIMES)
+    if not set(chosen) & set(runtimes.TARGETS):
+        raise UsageError(f"--targets must name one of {', '.join(runtimes.TARGETS)}, whose defaults we have")
+    if given.rounds is not None and given.rounds < 1:
+        raise UsageError(f"--rounds must be at least 1, got {given.rounds}")
+    rounds = given.rounds or (4 if quick else 20)
+    return Settings(
+        models=models,
+        lengths=tuple(sorted(set(lengths), reverse=True)),
+        threads=tuple(sorted(set(threads))),
+        runtimes=chosen,
+        warmup=2 if quick else 3,
+        rounds=rounds,
+        windows=3 * rounds,
+        repeats=1 if quick else 3,
+        data=given.data,
+        store=given.store,
+    )
+
+
+def _chosen(flag: str, names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{flag} must be of {', '.join(known)}, got {name!r}")
+    return tuple(dict.fromkeys(names))
+
+
+def _shown(program: Program) -> dict[str, Any]:
+    """A program's record without the folders of this machine."""
+    return {**program.model_dump(exclude={"path"}), "file": program.path.name}
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' * (count != 1)}"
+
+
+def _listed(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """A comma list's type for argparse, which names the flag where an entry is none."""
+
+    def parse(text: str) -> tuple[Any, ...]:
+        return tuple(kind(part.strip()) for part in text.split(","))
+
+    parse.__name__ = f"comma list of {kind.__name__}"
+    return parse
 
 
 def _flags() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.bench_export",
-        description="Exports a recipe's student for every target, measures the cost, and times the programs.",
+        description="Times our programs beside those of the tools' default flows on the same weights, paired.",
         epilog=console.EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    numbers, names = _listed(int), _listed(str)
+    parser.add_argument("--models", type=names, help=f"of distilbert, pocket (default: {','.join(MODELS)})")
     parser.add_argument(
-        "--recipe", default="pocket", help="a shipped recipe's name or a TOML file (default: pocket)"
+        "--targets",
+        type=names,
+        default=runtimes.RUNTIMES,
+        help=f"runtimes (default: {','.join(runtimes.RUNTIMES)}, the last as a peer)",
     )
+    parser.add_argument("--lengths", type=numbers, help="tokens of the equal cases (default: 384,128)")
+    parser.add_argument("--threads", type=numbers, help="default: 1,2")
+    parser.add_argument("--rounds", type=int, help="of an equal case; three times as many real windows (20)")
     parser.add_argument(
-        "--store", type=Path, default=Path("runs/store"), help="stage results (default: runs/store)"
+        "--data", metavar="PATH", help="a SQuAD file for real windows (default: our text, SQuAD's lengths)"
     )
-    parser.add_argument("--one", choices=(STUDENT, *exporters.TARGETS), help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="two tiny layers, few rounds: is all of it there?")
+    parser.add_argument("--store", type=Path, default=Path("runs/store"), help="where programs are kept")
+    parser.add_argument("--out", type=Path, default=RESULT, help=f"raw figures (default: {RESULT})")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""From a recipe to its distilled student: the stages that run, ablate and bench_export have in common."""
+"""From a recipe to its distilled student: the stages that run, ablate and bench have in common."""
 
 from __future__ import annotations
 

@@ -1,118 +1,125 @@
-"""make bench: judgements and tables, the student it takes, and one real export in a process of its own."""
+"""make bench-export: what the flags ask for, the lengths it draws, and one small run from end to end."""
 
 from __future__ import annotations
 
-import dataclasses
-import io
+import json
+import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from rich.console import Console
-from rich.table import Table
 
-from pipeline import bench_export, recipe, run
-from pipeline.bench_export import Cost
-from pipeline.recipe import Bench
-from pipeline.report.summary import Latency
-from pipeline.runs import Run
-from pipeline.shipped import Pretrained
-from pipeline.store import Stage, Store
-from pipeline.types import Artifact, PipelineError
+from pipeline import bench_export, console
+from pipeline.bench_export import Settings
+from pipeline.models import checkpoint
+from pipeline.recipe import Record
+from pipeline.types import PipelineError, UsageError
 
 
-def cost(target: str, seconds: float, peak: float) -> Cost:
-    return Cost(
-        target=target,
-        wall_seconds=seconds,
-        lowering_seconds=seconds / 2,
-        peak_resident_bytes=int(peak),
-        size_bytes=18_400_000,
-        sha256="0" * 64,
-        tools={},
+def settings(*flags: str) -> Settings:
+    return bench_export.settings_of(bench_export._flags().parse_args(flags))
+
+
+def test_the_flags_say_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    usual = settings()
+    assert (usual.models, usual.lengths, usual.threads) == (("distilbert", "pocket"), (384, 128), (1, 2))
+    assert usual.targets == ["tflite", "executorch"]
+    assert usual.runtimes[-1] == "onnxruntime"
+    assert usual.windows == 3 * usual.rounds
+    few = settings("--lengths", "64,128", "--threads", "2", "--targets", "executorch", "--models", "pocket")
+    assert (few.lengths, few.threads, few.runtimes, few.models) == (
+        (128, 64),
+        (2,),
+        ("executorch",),
+        ("pocket",),
+    )
+    assert settings("--quick").models == ("tiny",)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--models", "bert"), "--models must be of distilbert, pocket"),
+        (("--targets", "coreml"), "--targets must be of tflite"),
+        (("--targets", "onnxruntime"), "must name one of tflite, executorch"),
+        (("--lengths", "384,8"), "--lengths must be from 17 to 512 tokens, got 8"),
+        (("--threads", "999"), "--threads must be from 1 to this machine's"),
+        (("--rounds", "0"), "--rounds must be at least 1"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(flags: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        settings(*flags)
+
+
+def test_our_lengths_hold_those_of_the_equal_cases_and_none_beyond() -> None:
+    assert bench_export.buckets_of((384, 128))[-1] == 384
+    assert 128 in bench_export.buckets_of((384, 128))
+    assert bench_export.buckets_of((150, 64)) == tuple(
+        sorted({64, 150} | {length for length in bench_export.buckets_of((384,)) if length < 150})
     )
 
 
-def latency(times: float) -> Latency:
-    return Latency(
-        runtime="tflite",
-        length=384,
-        threads=1,
-        median_ms=35.25,
-        times_faster_fp32=(times, times - 0.5, times + 0.5),
-        times_faster_same=None,
+def test_windows_are_as_long_as_squads() -> None:
+    windows, drawn = bench_export.real_windows(settings("--rounds", "40"))
+    assert len(windows) == drawn.count == 120
+    assert drawn.mean == pytest.approx(171, abs=4)
+    assert max(map(len, windows)) <= 384
+    assert "SQuAD" in drawn.source
+    cut, _ = bench_export.real_windows(settings("--rounds", "10", "--lengths", "128,64"))
+    assert max(map(len, cut)) == 128
+
+
+def test_windows_of_a_file_are_its_own(question_file: Path) -> None:
+    windows, drawn = bench_export.real_windows(settings("--rounds", "2", "--data", str(question_file)))
+    tokenizer = checkpoint.load_tokenizer(checkpoint.SHIPPED / "pocket-teacher")
+    texts = [tokenizer.decode(list(ids)) for ids in windows]
+    assert len(windows) == 6
+    assert all("[SEP]" in text for text in texts)
+    assert any("mill" in text for text in texts)
+    assert drawn.source == question_file.name
+    assert drawn.mean == pytest.approx(np.mean([len(ids) for ids in windows]))
+
+
+def test_a_small_run_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bench" / "found.json"
+    flags = ("--quick", "--targets", "tflite", "--store", str(tmp_path / "store"), "--out", str(out))
+    monkeypatch.setattr(sys, "argv", ["bench_export", *flags])
+    assert console.run(bench_export.main) == 0
+    said = capsys.readouterr().out
+    assert "tflite ours" in said
+    assert "met" not in said.replace("median", ""), "goals are not about tiny models"
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert {line["case"] for line in found["speed"]} == {"256", "64", "real"}
+    assert all(line["verdict"] is None and line["ours_ms"] > 0 for line in found["speed"])
+    (timing,) = found["timings"]
+    assert all(
+        len(samples) == len(case["lengths"])
+        for case in timing["cases"]
+        for samples in case["samples_ns"].values()
     )
+    assert len(timing["cases"][-1]["lengths"]) == found["settings"]["windows"] == found["lengths"]["count"]
+    assert found["int8_ops_per_second"]["1"] >= timing["rates"]["linear"] > 0
+    costs = {f"{one['runtime']} {one['maker']}": one["runs"] for one in found["costs"]}
+    assert list(costs) == ["tflite default", "tflite ours"]
+    assert all(run["load_ms"] > 0 and run["peak_bytes"] > 0 for runs in costs.values() for run in runs)
+    assert found["versions"]["litert-torch"] != "absent"
+    assert found["machine"]["cpus"] >= 1
+    assert str(tmp_path) not in out.read_text(encoding="utf-8")
 
 
-def printed(table: Table) -> str:
-    screen = Console(width=100, file=io.StringIO(), force_terminal=False)
-    screen.print(table)
-    assert isinstance(screen.file, io.StringIO)
-    return screen.file.getvalue()
+def test_what_stops_a_child_stops_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nothing(Record):
+        pass
 
-
-def test_costs_are_totalled_and_held_against_the_goals() -> None:
-    text = printed(bench_export.cost_table([cost("coreml", 100, 3.5e9), cost("tflite", 80, 1.2e9)]))
-    assert "3,500 MB" in text
-    assert "18.4 MB" in text
-    assert "all exports: 180 s, goal ≤ 180 s: met" in text
-    assert "highest peak: 3.50 GB, goal ≤ 4 GB: met" in text
-    text = printed(bench_export.cost_table([cost("coreml", 181, 4.1e9)]))
-    assert "all exports: 181 s, goal ≤ 180 s: missed" in text
-    assert "highest peak: 4.10 GB, goal ≤ 4 GB: missed" in text
-
-
-def test_latencies_are_judged_where_the_goal_applies() -> None:
-    assert bench_export.judged(latency(15.0), Bench()) == "met"
-    assert bench_export.judged(latency(14.99), Bench()) == "missed"
-    assert bench_export.judged(latency(99.0), Bench(baseline="bert-tiny")) == "–"
-    assert bench_export.judged(dataclasses.replace(latency(99.0), threads=2), Bench()) == "–"
-    text = printed(bench_export.latency_table({"coreml": None, "tflite": latency(16.0)}, Bench()))
-    assert max(map(len, text.splitlines())) <= 80
-    assert "coreml" in text
-    assert "16.0× (15.5–16.5)" in text
-    assert "batch 1, 384 tokens, 1 thread" in " ".join(text.split())
-
-
-class Noted(Run):
-    """A dry run that notes the key of every stage it is asked for."""
-
-    def __init__(self, root: Path) -> None:
-        whole = recipe.load("pocket")
-        super().__init__(whole, Store(root, seed=0, shipped=Pretrained(root)), Console(quiet=True), dry=True)
-        self.keys: dict[str, str] = {}
-
-    def __call__(self, stage: Stage, about: str = "") -> Artifact:
-        found = super().__call__(stage, about)
-        self.keys[f"{stage.name} {about}".strip()] = found.key
-        return found
-
-
-def test_the_student_is_the_one_that_a_run_makes(tmp_path: Path) -> None:
-    ours, theirs = Noted(tmp_path), Noted(tmp_path)
-    bench_export.make_student(ours)
-    run.make_all(theirs, [], tmp_path)
-    assert list(ours.keys) == ["teach", "pretrain", "distil", "prune", "quantize"]
-    assert ours.keys.items() <= theirs.keys.items()
-
-
-def test_an_export_is_measured_in_its_own_process(tmp_path: Path) -> None:
-    pytest.importorskip("litert_torch")
-    bench_export.in_own_process("tiny", tmp_path, bench_export.STUDENT)
-    tiny = recipe.load("tiny")
-    wall, peak = bench_export.in_own_process("tiny", tmp_path, "tflite")
-    made = bench_export.cost_of(tiny, tmp_path, "tflite", wall, peak)
-    assert 0 < made.lowering_seconds < made.wall_seconds < 120
-    assert 100e6 < made.peak_resident_bytes < 4e9
-    assert 100_000 < made.size_bytes < 20_000_000
-    assert made.tools.keys() >= {"torch", "litert-torch"}
-
-
-def test_what_stops_the_child_stops_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        bench_export.in_own_process("no-such-recipe", tmp_path, "tflite")
+    with pytest.raises(SystemExit, match="1"):
+        bench_export.asked("load", Nothing(), Nothing, tmp_path)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     (tmp_path / "python").write_text("#!/bin/sh\nkill -9 $$\n")
     (tmp_path / "python").chmod(0o755)
-    with pytest.raises(PipelineError, match="tflite: its process was killed by signal 9"):
-        bench_export.in_own_process("tiny", tmp_path, "tflite")
+    with pytest.raises(PipelineError, match="load: its process was killed by signal 9"):
+        bench_export.asked("load", Nothing(), Nothing, tmp_path)

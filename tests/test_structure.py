@@ -13,7 +13,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(p for room in ("pipeline", "exporters", "device_bench") for p in (ROOT / room).rglob("*.py"))
-VERBS = {"run", "export", "ask", "answer", "verify", "evaluate", "ablate", "bench_export", "bench_distil"}
+VERBS = {
+    "run",
+    "export",
+    "ask",
+    "answer",
+    "verify",
+    "evaluate",
+    "ablate",
+    "bench",
+    "bench_export",
+    "bench_distil",
+    "lengths",
+}
 
 
 def imports_of(path: Path) -> Iterator[str]:
