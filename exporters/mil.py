@@ -8,7 +8,7 @@ shapes and the rounding of every operation; it says nothing of Apple's runtime, 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,8 +166,12 @@ class Program:
             )
         return _Step(operation.type, arguments, outputs)
 
-    def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Inputs by name → the program's outputs, by name.
+    def __call__(
+        self,
+        feeds: Mapping[str, np.ndarray],
+        observe: Callable[[str, torch.Tensor], None] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Inputs by name → the program's outputs, by name. `observe` sees every tensor on the way, with its name.
 
         Raises PipelineError that names the operation when one cannot be evaluated.
         """
@@ -177,6 +181,9 @@ class Program:
                 known[name] = _stored(torch.from_numpy(np.array(feeds[name])), kind)
             for step in self._steps:
                 step.run(known)
+                if observe:
+                    for name, _ in step.outputs:
+                        observe(name, known[name])
                 for name in step.finished:
                     del known[name]
             values = {name: known[name] for name in self.outputs}

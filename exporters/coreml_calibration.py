@@ -1,0 +1,85 @@
+"""int8 activations (W8A8): ranges of what enters linears and convolutions, found without Core ML.
+
+coremltools finds such ranges by prediction, which only a Mac can do; here the float16 program is evaluated on
+the student's own calibration windows and coremltools' pass is given what came out. Only the inputs of linears
+and convolutions are rounded: −1e4 of the mask leaves nothing of scores that go through 255 steps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exporters.base import INPUTS
+from pipeline.types import PipelineError, UsageError
+
+LAYERS = ("conv", "linear")
+"""MIL operations whose input is rounded to int8."""
+INSERT = "compression::insert_prefix_quantize_dequantize_pair"
+
+Ranges = Mapping[str, tuple[float, float]]
+"""Value of the program → its smallest and largest."""
+
+
+def ranges(package: Path, windows: Sequence[tuple[np.ndarray, np.ndarray]]) -> Ranges:
+    """What enters the LAYERS of a package over these windows, int32 (1, seq) twice.
+
+    Raises UsageError when there is no window.
+    """
+    from exporters import coreml_package, mil
+    from exporters.base import padded
+
+    if not windows:
+        raise UsageError('export.coreml.activations = "int8" needs calibration windows, and there are none')
+    specification = mil.read_specification(package)
+    function = specification.mlProgram.functions["main"]
+    wanted = {
+        operation.inputs["x"].arguments[0].name
+        for operation in function.block_specializations[function.opset].operations
+        if operation.type in LAYERS
+    }
+    lengths, program = coreml_package.lengths(specification), mil.Program(package, specification)
+    found: dict[str, tuple[float, float]] = {}
+
+    def widen(name: str, value: Any) -> None:
+        if name in wanted:
+            low, high = found.get(name, (np.inf, -np.inf))
+            found[name] = min(low, float(value.min())), max(high, float(value.max()))
+
+    for window in windows:
+        program(dict(zip(INPUTS, padded(*window, lengths), strict=True)), observe=widen)
+    return found
+
+
+class _BySavedName(dict[str, dict[str, float]]):
+    """Ranges under the names of a saved program, found under those that values have before they are saved."""
+
+    def __missing__(self, name: str) -> dict[str, float]:
+        saved = re.sub(r"\W", "_", name)
+        if saved not in self:
+            raise PipelineError(f"calibration met no value {saved}, which coremltools wants to quantize")
+        return self[saved]
+
+
+def pipeline(found: Ranges) -> Any:
+    """coremltools' default passes and its insertion of quantize and dequantize before the LAYERS."""
+    import coremltools as ct
+    from coremltools.optimize.coreml import OpLinearQuantizerConfig, OptimizationConfig
+
+    symmetric = OpLinearQuantizerConfig(mode="linear_symmetric")
+    passes = ct.PassPipeline.DEFAULT
+    passes.append_pass(INSERT)
+    passes.set_options(
+        INSERT,
+        {
+            "config": OptimizationConfig(op_type_configs=dict.fromkeys(LAYERS, symmetric)),
+            "activation_stats": _BySavedName(
+                {name: {"rmin": low, "rmax": high} for name, (low, high) in found.items()}
+            ),
+        },
+    )
+    return passes
