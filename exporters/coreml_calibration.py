@@ -51,7 +51,9 @@ def ranges(package: Path, windows: Sequence[tuple[np.ndarray, np.ndarray]]) -> R
             found[name] = min(low, float(value.min())), max(high, float(value.max()))
 
     for window in windows:
-        program(dict(zip(INPUTS, padded(*window, lengths), strict=True)), observe=widen)
+        # The evaluation takes any length where the program takes several; padding would only widen ranges.
+        given = window if len(lengths) > 1 else padded(*window, lengths)
+        program(dict(zip(INPUTS, given, strict=True)), observe=widen)
     return found
 
 
