@@ -43,7 +43,7 @@ _QUANTIZED = 3  # coremltools' CompressionType.QUANTIZATION
 
 
 class CoreML:
-    """A .mlpackage for iOS 17 and macOS 14 that takes any length, or for iOS 18 and macOS 15 that takes a few."""
+    """A .mlpackage: any length, for iOS 17 and macOS 14, or a few lengths, for iOS 18 and macOS 15."""
 
     target = "coreml"
     suffix = ".mlpackage"

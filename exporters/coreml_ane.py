@@ -1,8 +1,8 @@
 """The student laid out for Apple's Neural Engine: the same weights, channels first.
 
 The principles are those of Apple's "Deploying Transformers on the Apple Neural Engine" (2022): tensors are
-(batch, channels, 1, sequence) from the embeddings to the logits, a linear is a 1 × 1 convolution, attention goes
-head by head over chunks of the channels, and its einsums need no transpose but one of the keys.
+(batch, channels, 1, sequence) from the embeddings to the logits, a linear is a 1 × 1 convolution, attention
+goes head by head over chunks of the channels, and its einsums need no transpose but one of the keys.
 
 Legend: B batch, C channels, Q and K places of queries and keys, S sequence, D head size.
 """

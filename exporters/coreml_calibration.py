@@ -7,7 +7,6 @@ and convolutions are rounded: −1e4 of the mask leaves nothing of scores that g
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from exporters.base import INPUTS
-from pipeline.types import PipelineError, UsageError
+from pipeline.types import UsageError
 
 LAYERS = ("conv", "linear")
 """MIL operations whose input is rounded to int8."""
+RENAME = "mil_backend::sanitize_name_strings"
+"""Gives values the names they have in a saved program, under which their ranges were found."""
 INSERT = "compression::insert_prefix_quantize_dequantize_pair"
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -57,16 +58,6 @@ def ranges(package: Path, windows: Sequence[tuple[np.ndarray, np.ndarray]]) -> R
     return found
 
 
-class _BySavedName(dict[str, dict[str, float]]):
-    """Ranges under the names of a saved program, found under those that values have before they are saved."""
-
-    def __missing__(self, name: str) -> dict[str, float]:
-        saved = re.sub(r"\W", "_", name)
-        if saved not in self:
-            raise PipelineError(f"calibration met no value {saved}, which coremltools wants to quantize")
-        return self[saved]
-
-
 def pipeline(found: Ranges) -> Any:
     """coremltools' default passes and its insertion of quantize and dequantize before the LAYERS."""
     import coremltools as ct
@@ -74,14 +65,13 @@ def pipeline(found: Ranges) -> Any:
 
     symmetric = OpLinearQuantizerConfig(mode="linear_symmetric")
     passes = ct.PassPipeline.DEFAULT
+    passes.append_pass(RENAME)
     passes.append_pass(INSERT)
     passes.set_options(
         INSERT,
         {
             "config": OptimizationConfig(op_type_configs=dict.fromkeys(LAYERS, symmetric)),
-            "activation_stats": _BySavedName(
-                {name: {"rmin": low, "rmax": high} for name, (low, high) in found.items()}
-            ),
+            "activation_stats": {name: {"rmin": low, "rmax": high} for name, (low, high) in found.items()},
         },
     )
     return passes

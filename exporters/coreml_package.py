@@ -57,6 +57,10 @@ def describe(specification: Any, entries: Mapping[str, str]) -> None:
             described.userDefined[key] = str(value)
     for feature in (*description.input, *description.output):
         feature.shortDescription = _DESCRIPTIONS[feature.name]
+    for feature in description.input:  # coremltools keeps them in a set.
+        shapes = feature.type.multiArrayType.enumeratedShapes.shapes
+        if shapes:
+            shapes.sort(key=lambda shape: tuple(shape.shape))
     if [feature.name for feature in description.output] == list(PER_WINDOW):
         description.input[0].shortDescription = _TEXT_IDS
 

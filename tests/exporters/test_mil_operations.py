@@ -69,9 +69,7 @@ CASES: dict[str, Case] = {
     ),
     "layer_norm_over_channels": (
         lambda x, i: mb.layer_norm(x=x, axes=[1], gamma=BETA[:3], beta=GAMMA[:3], epsilon=0.01),
-        lambda x, i: (
-            normal(x.transpose(0, 2, 1), 0.01).transpose(0, 2, 1) * BETA[:3, None] + GAMMA[:3, None]
-        ),
+        lambda x, i: normal(x.transpose(0, 2, 1), 0.01).transpose(0, 2, 1) * BETA[:3, None] + GAMMA[:3, None],
     ),
     "batch_norm": (
         lambda x, i: mb.batch_norm(

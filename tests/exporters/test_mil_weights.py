@@ -1,4 +1,4 @@
-"""Compressed weights: our own reading of the bytes against a statement of the format and against coremltools."""
+"""Compressed weights: our own reading of the bytes against the format's definition and against coremltools."""
 
 from __future__ import annotations
 
