@@ -6,7 +6,6 @@ On a Mac the program runs in Core ML; elsewhere `exporters.mil` evaluates it, wh
 from __future__ import annotations
 
 import copy
-import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from exporters.base import (
     signature,
     versions,
 )
-from pipeline.types import PipelineError, Student, UsageError
+from pipeline.types import MissingTool, PipelineError, Student, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +38,12 @@ if TYPE_CHECKING:
 Predict = Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]]
 """Inputs by name → outputs by name."""
 SHORTEST = 1
+EVALUATED = (
+    "Evaluated op by op outside Core ML, sums in float32, every result rounded to the type that the program "
+    "declares: proves graph, weights, scales, shapes and the float16 rounding of each operation; not Apple's "
+    "runtime, which may add up in float16 too, not Neural Engine placement, not latency."
+)
+"""What a run of the evaluation proves and what it does not."""
 _QUANTIZED = 3  # coremltools' CompressionType.QUANTIZATION
 
 
@@ -78,33 +83,9 @@ class CoreML:
 
     def runner(self, program: Path, *, threads: int = 1) -> Runner:
         """Core ML itself on a Mac, where it chooses its own threads; the evaluation of every op elsewhere."""
-        from exporters import mil
-
-        specification = mil.read_specification(program)
-        lengths = coreml_package.lengths(specification)
-        outputs = signature([feature.name for feature in specification.description.output])
-        if sys.platform == "darwin" and importlib.util.find_spec("coremltools.libcoremlpython"):
-            with quiet():
-                import coremltools as ct
-
-                model = ct.models.MLModel(str(program), compute_units=ct.ComputeUnit.ALL)
-            return CoreMLRunner(
-                lengths=lengths,
-                outputs=outputs,
-                emulated=False,
-                note="Core ML on this Mac, all compute units allowed.",
-                predict=model.predict,
-            )
-        return CoreMLRunner(
-            lengths=lengths,
-            outputs=outputs,
-            emulated=True,
-            note=(
-                "Evaluated op by op outside Core ML: proves graph, weights, scales, shapes and the float16 "
-                "rounding of each operation; not Apple's runtime, not Neural Engine placement, not latency."
-            ),
-            predict=_with_threads(mil.Program(program, specification), threads),
-        )
+        if why_not_core_ml() is None:
+            return on_this_mac(program)
+        return evaluated(program, threads=threads)
 
 
 EXPORTER: Exporter = CoreML()
@@ -125,6 +106,52 @@ class CoreMLRunner:
         window = padded(input_ids, attention_mask, self.lengths)
         results = self.predict(dict(zip(INPUTS, window, strict=True)))
         return tuple(cut(name, results[name], input_ids.shape[1]) for name in self.outputs)
+
+
+def why_not_core_ml() -> str | None:
+    """A sentence where this machine cannot run a package in Core ML itself, or None."""
+    if sys.platform != "darwin":
+        return "Core ML runs on a Mac only; copy the bundle to one and run this there"
+    return missing("coreml", ("coremltools", "coremltools.libcoremlpython"))
+
+
+def on_this_mac(program: Path, units: str = "ALL") -> CoreMLRunner:
+    """A package in Core ML itself; `units` is a name of coremltools.ComputeUnit.
+
+    Raises MissingTool where there is no Core ML.
+    """
+    from exporters import mil
+
+    reason = why_not_core_ml()
+    if reason:
+        raise MissingTool(reason)
+
+    specification = mil.read_specification(program)
+    with quiet():
+        import coremltools as ct
+
+        model = ct.models.MLModel(str(program), compute_units=ct.ComputeUnit[units])
+    return CoreMLRunner(
+        lengths=coreml_package.lengths(specification),
+        outputs=signature([feature.name for feature in specification.description.output]),
+        emulated=False,
+        note=f"Core ML on this Mac, compute units {units}.",
+        predict=model.predict,
+    )
+
+
+def evaluated(program: Path, *, threads: int = 1) -> CoreMLRunner:
+    """A package evaluated op by op from its own bytes, on any machine."""
+    from exporters import mil
+
+    specification = mil.read_specification(program)
+    return CoreMLRunner(
+        lengths=coreml_package.lengths(specification),
+        outputs=signature([feature.name for feature in specification.description.output]),
+        emulated=True,
+        note=EVALUATED,
+        predict=_with_threads(mil.Program(program, specification), threads),
+    )
 
 
 def _saved(model: Any, student: Student, package: Path) -> Path:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
 from pipeline.types import UsageError
 
+# Modules are Any below: how they are built is known from pipeline.models.student, which nothing here imports.
 _ENCODER = {"embeddings", "layers"}
 _HEADS = {"qa_outputs", "classifier"}
 _MASKED = -1e4
@@ -39,7 +41,7 @@ def channels_first(module: nn.Module) -> nn.Module:
     return _ChannelsFirst(copy.deepcopy(module)).eval()
 
 
-def _convolution(linear: nn.Module) -> nn.Conv2d:
+def _convolution(linear: Any) -> nn.Conv2d:
     assert isinstance(linear, nn.Linear)
     made = nn.Conv2d(linear.in_features, linear.out_features, kernel_size=1, bias=linear.bias is not None)
     made.weight = nn.Parameter(linear.weight.detach()[:, :, None, None], requires_grad=False)
@@ -51,7 +53,7 @@ def _convolution(linear: nn.Module) -> nn.Conv2d:
 class _ChannelNorm(nn.Module):
     """Layer norm over the channels. (B, C, 1, S) → same."""
 
-    def __init__(self, norm: nn.Module) -> None:
+    def __init__(self, norm: Any) -> None:
         super().__init__()
         assert isinstance(norm, nn.LayerNorm)
         self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
@@ -66,7 +68,7 @@ class _ChannelNorm(nn.Module):
 class _Attention(nn.Module):
     """Self-attention, head by head. (B, C, 1, S) → same."""
 
-    def __init__(self, attention: nn.Module) -> None:
+    def __init__(self, attention: Any) -> None:
         super().__init__()
         self.head_size = int(attention.head_size)
         self.query, self.key = _convolution(attention.query), _convolution(attention.key)
@@ -87,7 +89,7 @@ class _Attention(nn.Module):
 
 
 class _FeedForward(nn.Module):
-    def __init__(self, feed_forward: nn.Module) -> None:
+    def __init__(self, feed_forward: Any) -> None:
         super().__init__()
         self.inner, self.outer = _convolution(feed_forward.inner), _convolution(feed_forward.outer)
         self.activation = feed_forward.activation
@@ -98,7 +100,7 @@ class _FeedForward(nn.Module):
 
 
 class _Layer(nn.Module):
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
         self.attention, self.feed_forward = _Attention(layer.attention), _FeedForward(layer.feed_forward)
         self.attention_norm = _ChannelNorm(layer.attention_norm)
@@ -113,7 +115,7 @@ class _Layer(nn.Module):
 class _ChannelsFirst(nn.Module):
     """input_ids, attention_mask: int (B, S) → what the student's head gives."""
 
-    def __init__(self, student: nn.Module) -> None:
+    def __init__(self, student: Any) -> None:
         super().__init__()
         self.embeddings = student.embeddings
         # Sums of embeddings are gathered rows, sequence first; only from their norm on are channels first.

@@ -384,13 +384,14 @@ def _gather(
     along, batch = int(axis) % x.dim(), int(batch_dims)
     if batch:
         pairs = zip(x, indices, strict=True)
-        return torch.stack([_as_one(_gather(a, i, along - 1, batch - 1, validate_indices)) for a, i in pairs])
+        return torch.stack([as_one(_gather(a, i, along - 1, batch - 1, validate_indices)) for a, i in pairs])
     flat = indices.reshape(-1).long()
     taken = x.index_select(along, torch.where(flat < 0, flat + x.shape[along], flat))
     return taken.reshape((*x.shape[:along], *indices.shape, *x.shape[along + 1 :]))
 
 
-def _as_one(result: Tensor | Sequence[Tensor]) -> Tensor:
+def as_one(result: Tensor | Sequence[Tensor]) -> Tensor:
+    """The result of an operation that has a single one."""
     assert isinstance(result, torch.Tensor)
     return result
 

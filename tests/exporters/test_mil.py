@@ -12,6 +12,7 @@ import torch
 
 from exporters import mil
 from exporters.base import quiet
+from exporters.mil_weights import Value
 from pipeline.types import PipelineError, UsageError
 
 pytest.importorskip("coremltools")
@@ -93,8 +94,8 @@ def test_a_damaged_package_is_one_sentence(
 
 def test_an_observer_sees_every_value_by_name(tmp_path: Path) -> None:
     program = build(lambda x: mb.exp(x=mb.tanh(x=x, name="inner"), name="outer"), mb.TensorSpec((1, 4)))
-    seen: dict[str, torch.Tensor] = {}
+    seen: dict[str, Value] = {}
     x = numbers(1, 4)
     results = mil.Program(save(program, tmp_path / "two.mlpackage"))({"x": x}, observe=seen.__setitem__)
-    np.testing.assert_allclose(seen["inner"].numpy(), np.tanh(x), rtol=1e-6)
-    np.testing.assert_array_equal(seen["outer"].numpy(), results["outer"])
+    np.testing.assert_allclose(torch.as_tensor(seen["inner"]).numpy(), np.tanh(x), rtol=1e-6)
+    np.testing.assert_array_equal(torch.as_tensor(seen["outer"]).numpy(), results["outer"])
