@@ -27,6 +27,7 @@ format: $(VENV)/.all
 
 bench: $(VENV)/.all
 	$(BIN)/python -m pipeline.bench_export
+	@if [ -d runs/pocket/coreml ]; then $(BIN)/python -m exporters.mil_speed runs/pocket/coreml; fi
 
 bench-distil: $(VENV)/.coreml
 	$(BIN)/python -m pipeline.bench_distil $(BENCH_ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporters import coreml, coreml_check
+from exporters import coreml, coreml_check, mil_speed
 from exporters.base import Lowered, Runner
 from pipeline import numerics
 from tests.exporters.conftest import VOCABULARY
@@ -81,6 +82,17 @@ def test_figures_are_those_of_the_pipeline(bundle: Path) -> None:
     assert coreml_check.sqnr_db(wanted, got) == pytest.approx(numerics.sqnr_db(wanted, got))
     assert 0.01 < row.evaluated_max_error < 0.06
     assert 30 < row.recorded_sqnr_db < 50
+
+
+def test_the_evaluations_speed_is_one_line(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mil_speed.main([str(bundle), "--threads", "1", "--passes", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert re.fullmatch(
+        r"Core ML evaluated op by op: [\d.]+ questions a second \(goal ≥ 3\), "
+        r"3 windows of 19 tokens on average, threads 1, loaded in [\d.]+ s\n",
+        printed,
+    )
+    assert mil_speed.main([str(bundle / "nothing")]) == 2
 
 
 def test_off_a_mac_one_sentence_says_so(
