@@ -22,9 +22,18 @@ from pipeline.types import PipelineError, UsageError, VerificationFailed
 
 UNITS = ("CPU_ONLY", "CPU_AND_NE", "ALL")
 """Of coremltools.ComputeUnit."""
-MIN_SQNR_DB = 25.0
-"""What golden cases have to keep wherever they are asked again."""
 Open = Callable[[Path, str], Runner]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """A bundle's golden cases."""
+
+    cases: int
+    windows: Sequence[dict[str, Any]]
+    """Of all cases: input_ids, and logits by output name."""
+    min_sqnr_db: float
+    """What logits have to keep wherever they are asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +58,18 @@ def main(arguments: Sequence[str] | None = None, open_program: Open = coreml.on_
     parser.add_argument("bundle", type=Path, help="a folder with one .mlpackage and golden.json")
     given = parser.parse_args(arguments)
     try:
-        package, windows = read(given.bundle)
-        rows = [compare(package, windows, units, open_program) for units in UNITS]
+        package, golden = read(given.bundle)
+        rows = [compare(package, golden, units, open_program) for units in UNITS]
         print(table(rows))
-        judge(rows)
+        judge(rows, golden.min_sqnr_db)
     except PipelineError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def read(bundle: Path) -> tuple[Path, list[dict[str, Any]]]:
-    """The package of a bundle and the windows of its golden cases: input_ids, and logits by output name.
+def read(bundle: Path) -> tuple[Path, Golden]:
+    """The package of a bundle and its golden cases.
 
     Raises UsageError for a folder that is no Core ML bundle.
     """
@@ -69,26 +78,27 @@ def read(bundle: Path) -> tuple[Path, list[dict[str, Any]]]:
         raise UsageError(f"{bundle} holds {len(packages)} Core ML packages; give a bundle's folder, with one")
     path = bundle / "golden.json"
     try:
-        cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
-        windows = [window for case in cases for window in case["windows"]]
+        record = json.loads(path.read_text(encoding="utf-8"))
+        windows = [window for case in record["cases"] for window in case["windows"]]
+        golden = Golden(cases=len(record["cases"]), windows=windows, min_sqnr_db=float(record["min_sqnr_db"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} cannot be read as golden cases: {error}") from None
     if not windows:
         raise UsageError(f"{path} holds no window")
-    return packages[0], windows
+    return packages[0], golden
 
 
-def compare(package: Path, windows: Sequence[dict[str, Any]], units: str, open_program: Open) -> Compared:
+def compare(package: Path, golden: Golden, units: str, open_program: Open) -> Compared:
     """Every window in Core ML on these units, beside what was recorded and what the evaluation gives."""
     program, reference = open_program(package, units), coreml.evaluated(package)
     sides: list[list[np.ndarray]] = [[], [], []]
-    for window in windows:
+    for window in golden.windows:
         for side, logits in zip(sides, _logits(window, program, reference), strict=True):
             side.append(logits)
     got, recorded, evaluated = (np.concatenate(side).astype(np.float64) for side in sides)
     return Compared(
         units=units,
-        windows=len(windows),
+        windows=len(golden.windows),
         recorded_sqnr_db=sqnr_db(recorded, got),
         recorded_max_error=float(np.abs(recorded - got).max()),
         evaluated_sqnr_db=sqnr_db(evaluated, got),
@@ -125,13 +135,13 @@ def table(rows: Sequence[Compared]) -> str:
     return "\n".join(lines)
 
 
-def judge(rows: Sequence[Compared]) -> None:
+def judge(rows: Sequence[Compared], min_sqnr_db: float) -> None:
     """Raises VerificationFailed naming the first units whose logits are not those recorded."""
     for row in rows:
-        if row.recorded_sqnr_db < MIN_SQNR_DB:
+        if row.recorded_sqnr_db < min_sqnr_db:
             raise VerificationFailed(
                 f"on {row.units} Core ML's logits are off (SQNR {row.recorded_sqnr_db:.1f} dB to the recorded, "
-                f"{MIN_SQNR_DB:g} wanted)"
+                f"{min_sqnr_db:g} wanted)"
             )
 
 

@@ -33,7 +33,7 @@ def bundle(program: Callable[..., Lowered], tmp_path_factory: pytest.TempPathFac
         shown = {name: [round(float(v), 4) for v in values[0]] for name, values in logits.items()}
         windows.append({"input_ids": ids[0].tolist(), **shown})
     cases = [{"id": "a", "windows": windows[:1]}, {"id": "b", "windows": windows[1:]}]
-    (folder / "golden.json").write_text(json.dumps({"cases": cases}), encoding="utf-8")
+    (folder / "golden.json").write_text(json.dumps({"min_sqnr_db": 25.0, "cases": cases}), encoding="utf-8")
     return folder
 
 
@@ -76,8 +76,8 @@ def test_logits_that_are_off_fail_naming_the_units(
 
 
 def test_figures_are_those_of_the_pipeline(bundle: Path) -> None:
-    package, windows = coreml_check.read(bundle)
-    row = coreml_check.compare(package, windows, "ALL", stand_in({"ALL": 0.01}))
+    package, golden = coreml_check.read(bundle)
+    row = coreml_check.compare(package, golden, "ALL", stand_in({"ALL": 0.01}))
     wanted, got = np.random.default_rng(1).normal(size=(2, 50))
     assert coreml_check.sqnr_db(wanted, got) == pytest.approx(numerics.sqnr_db(wanted, got))
     assert 0.01 < row.evaluated_max_error < 0.06
@@ -88,8 +88,8 @@ def test_the_evaluations_speed_is_one_line(bundle: Path, capsys: pytest.CaptureF
     assert mil_speed.main([str(bundle), "--threads", "1", "--passes", "2"]) == 0
     printed = capsys.readouterr().out
     assert re.fullmatch(
-        r"Core ML evaluated op by op: [\d.]+ questions a second \(goal ≥ 3\), "
-        r"3 windows of 19 tokens on average, threads 1, loaded in [\d.]+ s\n",
+        r"Core ML evaluated op by op, 1 threads, loaded in [\d.]+ s: [\d.]+ questions a second "
+        r"\(windows of 19 tokens on average\), [\d.]+ windows of 64 a second; goal ≥ 3\n",
         printed,
     )
     assert mil_speed.main([str(bundle / "nothing")]) == 2
@@ -109,7 +109,7 @@ def test_a_folder_that_is_no_bundle_is_one_sentence(
     assert coreml_check.main([str(tmp_path)], stand_in({})) == 2
     assert "holds 0 Core ML packages; give a bundle's folder" in capsys.readouterr().err
     shutil.copytree(bundle, tmp_path / "torn")
-    (tmp_path / "torn" / "golden.json").write_text('{"cases": []}', encoding="utf-8")
+    (tmp_path / "torn" / "golden.json").write_text('{"cases": [], "min_sqnr_db": 25}', encoding="utf-8")
     assert coreml_check.main([str(tmp_path / "torn")], stand_in({})) == 2
     assert "golden.json holds no window" in capsys.readouterr().err
     (tmp_path / "torn" / "golden.json").write_text("{", encoding="utf-8")
