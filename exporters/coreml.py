@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,12 +67,16 @@ class CoreML:
         Raises UsageError for a quantization record that does not fit the student, or a choice that it cannot
         have; PipelineError when coremltools did not keep a weight in int8.
         """
+        int8 = student.coreml.activations == "int8"
+        if int8 and not student.calibration:
+            raise UsageError('export.coreml.activations = "int8" needs calibration windows, and there are none')
         package = out / f"{student.name}{self.suffix}"
-        with quiet():
+        with quiet(), tempfile.TemporaryDirectory() as scratch:
             module = _with_int8_marks(student)
             model = _converted(module, student)
-            if student.coreml.activations == "int8":
-                ranges = coreml_calibration.ranges(_saved(model, student, package), student.calibration)
+            if int8:
+                whole = _saved(model, student, Path(scratch) / package.name)
+                ranges = coreml_calibration.ranges(whole, student.calibration)
                 model = _converted(module, student, coreml_calibration.pipeline(ranges))
         _saved(model, student, package)
         return Lowered(

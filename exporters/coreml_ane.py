@@ -21,6 +21,8 @@ from pipeline.types import UsageError
 # Modules are Any below: how they are built is known from pipeline.models.student, which nothing here imports.
 _ENCODER = {"embeddings", "layers"}
 _HEADS = {"qa_outputs", "classifier"}
+_POOLING = {"pooler", "pooled"}
+"""A linear between the first token and a classifier, and its activation."""
 _MASKED = -1e4
 
 
@@ -31,7 +33,7 @@ def channels_first(module: nn.Module) -> nn.Module:
     for a module that is built otherwise than pipeline.models.student builds one.
     """
     parts = {name for name, _ in module.named_children()}
-    unknown = sorted(parts - _ENCODER - _HEADS)
+    unknown = sorted(parts - _ENCODER - _HEADS - _POOLING)
     if unknown or not parts >= _ENCODER or len(parts & _HEADS) != 1:
         odd = f"has {unknown[0]}" if unknown else f"has only {', '.join(sorted(parts))}"
         raise UsageError(
@@ -122,6 +124,9 @@ class _ChannelsFirst(nn.Module):
         self.norm, self.embeddings.norm = _ChannelNorm(student.embeddings.norm), nn.Identity()
         self.layers = nn.ModuleList(_Layer(layer) for layer in student.layers)
         self.answers = hasattr(student, "qa_outputs")
+        pooler = getattr(student, "pooler", None)
+        self.pooler = None if pooler is None else _convolution(pooler)
+        self.pooled = getattr(student, "pooled", None)
         if self.answers:
             self.qa_outputs = _convolution(student.qa_outputs)
         else:
@@ -133,6 +138,9 @@ class _ChannelsFirst(nn.Module):
         for layer in self.layers:
             x_BC1S = layer(x_BC1S, bias_BK11)
         if not self.answers:
-            return (self.classifier(x_BC1S[:, :, :, :1])[:, :, 0, 0],)
+            first_BC11 = x_BC1S[:, :, :, :1]
+            if self.pooler is not None and self.pooled is not None:
+                first_BC11 = self.pooled(self.pooler(first_BC11))
+            return (self.classifier(first_BC11)[:, :, 0, 0],)
         start, end = self.qa_outputs(x_BC1S).split(1, dim=1)
         return start[:, 0, 0], end[:, 0, 0]

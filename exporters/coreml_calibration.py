@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from exporters.base import INPUTS
-from pipeline.types import UsageError
+from exporters.base import INPUTS, padded
 
 LAYERS = ("conv", "linear")
 """MIL operations whose input is rounded to int8."""
@@ -27,15 +26,9 @@ Ranges = Mapping[str, tuple[float, float]]
 
 
 def ranges(package: Path, windows: Sequence[tuple[np.ndarray, np.ndarray]]) -> Ranges:
-    """What enters the LAYERS of a package over these windows, int32 (1, seq) twice.
-
-    Raises UsageError when there is no window.
-    """
+    """What enters the LAYERS of a package over these windows, int32 (1, seq) twice, at least one."""
     from exporters import coreml_package, mil
-    from exporters.base import padded
 
-    if not windows:
-        raise UsageError('export.coreml.activations = "int8" needs calibration windows, and there are none')
     specification = mil.read_specification(package)
     function = specification.mlProgram.functions["main"]
     wanted = {

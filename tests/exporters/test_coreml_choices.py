@@ -20,6 +20,7 @@ from tests.exporters.conftest import MAX_LENGTH, VOCABULARY, make_student
 pytest.importorskip("coremltools")
 
 from exporters import coreml_package, mil
+from exporters.coreml_ane import channels_first
 
 BUCKETS = (8, 24, MAX_LENGTH)
 CHOICES = {
@@ -195,6 +196,19 @@ def test_a_classifier_in_the_layout_for_the_neural_engine(tiny_classifier: Stude
         np.testing.assert_allclose(got, expected.numpy(), atol=0.03)
 
 
+def test_a_classifier_with_a_pooler_in_the_layout_for_the_neural_engine() -> None:
+    """What a checkpoint that is exported as it is has before its classifier."""
+    plain = make_student((), "text-classification").module
+    torch.manual_seed(2)
+    plain.pooler, plain.pooled = torch.nn.Linear(32, 32), torch.nn.Tanh()
+    ids, mask = (torch.from_numpy(array) for array in window(11))
+    assert isinstance(plain, StudentModel)
+    with torch.inference_mode():
+        expected = plain.classifier(torch.tanh(plain.pooler(plain.states(ids, mask)[:, 0])))
+        (got,) = channels_first(plain)(ids, mask)
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize(("name", "layer"), [("int8 activations", "linear"), ("all", "conv")])
 def test_scales_of_activations_are_the_largest_that_torch_sees(
     name: str, layer: str, package: Callable[[str], Path]
@@ -241,3 +255,4 @@ def test_int8_activations_without_calibration_are_refused(tmp_path: Path) -> Non
     student = dataclasses.replace(student, calibration=())
     with pytest.raises(UsageError, match=r'activations = "int8" needs calibration windows, and there are none'):
         EXPORTER.lower(student, tmp_path)
+    assert not list(tmp_path.iterdir())
