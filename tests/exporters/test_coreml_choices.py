@@ -13,7 +13,7 @@ import torch
 
 from exporters.coreml import EXPORTER
 from pipeline import numerics
-from pipeline.models.student import StudentModel, first_layers
+from pipeline.models.student import ClassifyingStudent, StudentModel, first_layers
 from pipeline.types import CoreMLChoices, Quantization, Student, UsageError
 from tests.exporters.conftest import MAX_LENGTH, VOCABULARY, make_student
 
@@ -200,11 +200,12 @@ def test_a_classifier_with_a_pooler_in_the_layout_for_the_neural_engine() -> Non
     """What a checkpoint that is exported as it is has before its classifier."""
     plain = make_student((), "text-classification").module
     torch.manual_seed(2)
-    plain.pooler, plain.pooled = torch.nn.Linear(32, 32), torch.nn.Tanh()
+    pooler = torch.nn.Linear(32, 32)
+    plain.pooler, plain.pooled = pooler, torch.nn.Tanh()
     ids, mask = (torch.from_numpy(array) for array in window(11))
-    assert isinstance(plain, StudentModel)
+    assert isinstance(plain, ClassifyingStudent)
     with torch.inference_mode():
-        expected = plain.classifier(torch.tanh(plain.pooler(plain.states(ids, mask)[:, 0])))
+        expected = plain.classifier(torch.tanh(pooler(plain.states(ids, mask)[:, 0])))
         (got,) = channels_first(plain)(ids, mask)
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
 
