@@ -28,6 +28,7 @@ format: $(VENV)/.all
 
 bench: $(VENV)/.all
 	$(BIN)/python -m pipeline.bench $(BENCH_ARGS)
+	@if [ -d runs/pocket/coreml ]; then $(BIN)/python -m exporters.mil_speed runs/pocket/coreml; fi
 
 bench-export: $(VENV)/.all
 	$(BIN)/python -m pipeline.bench_export $(BENCH_ARGS)

@@ -6,10 +6,8 @@ On a Mac the program runs in Core ML; elsewhere `exporters.mil` evaluates it, wh
 from __future__ import annotations
 
 import copy
-import importlib.util
-import json
-import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from exporters import coreml_calibration, coreml_package
 from exporters.base import (
     INPUTS,
-    PER_WINDOW,
     Exporter,
     Lowered,
     Runner,
@@ -31,7 +29,7 @@ from exporters.base import (
     signature,
     versions,
 )
-from pipeline.types import Activations, PipelineError, Student, UsageError
+from pipeline.types import Activations, MissingTool, PipelineError, Student, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -41,40 +39,17 @@ if TYPE_CHECKING:
 Predict = Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]]
 """Inputs by name → outputs by name."""
 SHORTEST = 1
-DATE_KEY = "com.github.apple.coremltools.conversion_date"
+EVALUATED = (
+    "Evaluated op by op outside Core ML, sums in float32, every result rounded to the type that the program "
+    "declares: proves graph, weights, scales, shapes and the float16 rounding of each operation; not Apple's "
+    "runtime, which may add up in float16 too, not Neural Engine placement, not latency."
+)
+"""What a run of the evaluation proves and what it does not."""
 _QUANTIZED = 3  # coremltools' CompressionType.QUANTIZATION
-_TEXT_IDS = "Token ids: [CLS] text [SEP], or two texts with a [SEP] after each, 1 × length"
-_DESCRIPTIONS = {
-    "input_ids": "Token ids: [CLS] question [SEP] passage [SEP], 1 × length",
-    "attention_mask": "1 for a token, 0 for padding, 1 × length",
-    "start_logits": "How well the answer starts at each token, 1 × length",
-    "end_logits": "How well the answer ends at each token, 1 × length",
-    "logits": "A score for each label, or the value, 1 × labels",
-}
-# Identifiers only have to differ inside a package; Core ML draws them at random, which would change the bytes.
-_MODEL_ID, _WEIGHTS_ID = "6A1B7A0C-2F55-4E0B-9D0E-3C5D51B1F0A1", "6A1B7A0C-2F55-4E0B-9D0E-3C5D51B1F0A2"
-_MANIFEST = {
-    "fileFormatVersion": "1.0.0",
-    "itemInfoEntries": {
-        _MODEL_ID: {
-            "author": "com.apple.CoreML",
-            "description": "CoreML Model Specification",
-            "name": "model.mlmodel",
-            "path": "com.apple.CoreML/model.mlmodel",
-        },
-        _WEIGHTS_ID: {
-            "author": "com.apple.CoreML",
-            "description": "CoreML Model Weights",
-            "name": "weights",
-            "path": "com.apple.CoreML/weights",
-        },
-    },
-    "rootModelIdentifier": _MODEL_ID,
-}
 
 
 class CoreML:
-    """A .mlpackage for iOS 17 and macOS 14, with one flexible length from 1 to the student's longest."""
+    """A .mlpackage: any length, for iOS 17 and macOS 14, or a few lengths, for iOS 18 and macOS 15."""
 
     target = "coreml"
     suffix = ".mlpackage"
@@ -88,70 +63,35 @@ class CoreML:
         return None
 
     def lower(self, student: Student, out: Path) -> Lowered:
-        """Traces, converts and saves; the same student gives the same bytes.
+        """Traces, converts and saves as `student.coreml` says; the same student gives the same bytes.
 
-        Raises UsageError for a quantization record that does not fit the student, and PipelineError when
-        coremltools did not keep a weight in int8.
+        Raises UsageError for a quantization record that does not fit the student, or a choice that it cannot
+        have; PipelineError when coremltools did not keep a weight in int8.
         """
-        with quiet():
-            import coremltools as ct
-            import torch
-
-            module = _with_int8_marks(student)
-            example = torch.zeros((1, student.max_length), dtype=torch.int32)
-            shape = ct.Shape((1, ct.RangeDim(SHORTEST, student.max_length, default=student.max_length)))
-            with torch.inference_mode():
-                traced = torch.jit.trace(module, (example, example + 1), strict=False, check_trace=False)
-            model = ct.convert(
-                traced,
-                convert_to="mlprogram",
-                minimum_deployment_target=ct.target.iOS17,
-                compute_precision=ct.precision.FLOAT16,
-                inputs=[ct.TensorType(name, shape=shape, dtype=np.int32) for name in INPUTS],
-                outputs=[ct.TensorType(name, dtype=np.float32) for name in student.outputs],
-                skip_model_load=True,
-            )
-            specification = model.get_spec()
-        _check_int8(specification, student)
-        _describe(specification, student.metadata)
+        int8 = student.coreml.activations == "int8"
+        if int8 and not student.calibration:
+            raise UsageError('export.coreml.activations = "int8" needs calibration windows, and there are none')
         package = out / f"{student.name}{self.suffix}"
-        _save(specification, Path(model.weights_dir), package)
+        with quiet(), tempfile.TemporaryDirectory() as scratch:
+            module = _with_int8_marks(student)
+            model = _converted(module, student)
+            if int8:
+                whole = _saved(model, student, Path(scratch) / package.name)
+                ranges = coreml_calibration.ranges(whole, student.calibration)
+                model = _converted(module, student, coreml_calibration.pipeline(ranges))
+        _saved(model, student, package)
         return Lowered(
             target=self.target,
             path=package,
-            size_bytes=sum(path.stat().st_size for path in package.rglob("*") if path.is_file()),
+            size_bytes=coreml_package.size_bytes(package),
             tools=versions(self.packages),
         )
 
     def runner(self, program: Path, *, threads: int = 1) -> Runner:
         """Core ML itself on a Mac, where it chooses its own threads; the evaluation of every op elsewhere."""
-        from exporters import mil
-
-        specification = mil.read_specification(program)
-        lengths = _lengths(specification)
-        outputs = signature([feature.name for feature in specification.description.output])
-        if sys.platform == "darwin" and importlib.util.find_spec("coremltools.libcoremlpython"):
-            with quiet():
-                import coremltools as ct
-
-                model = ct.models.MLModel(str(program), compute_units=ct.ComputeUnit.ALL)
-            return CoreMLRunner(
-                lengths=lengths,
-                outputs=outputs,
-                emulated=False,
-                note="Core ML on this Mac, all compute units allowed.",
-                predict=model.predict,
-            )
-        return CoreMLRunner(
-            lengths=lengths,
-            outputs=outputs,
-            emulated=True,
-            note=(
-                "Evaluated op by op outside Core ML: proves graph, weights, scales, shapes and the float16 "
-                "rounding of each operation; not Apple's runtime, not Neural Engine placement, not latency."
-            ),
-            predict=_with_threads(mil.Program(program, specification), threads),
-        )
+        if why_not_core_ml() is None:
+            return on_this_mac(program)
+        return evaluated(program, threads=threads)
 
 
 EXPORTER: Exporter = CoreML()
@@ -174,17 +114,106 @@ class CoreMLRunner:
         return tuple(cut(name, results[name], input_ids.shape[1]) for name in self.outputs)
 
 
+def why_not_core_ml() -> str | None:
+    """A sentence where this machine cannot run a package in Core ML itself, or None."""
+    if sys.platform != "darwin":
+        return "Core ML runs on a Mac only; copy the bundle to one and run this there"
+    return missing("coreml", ("coremltools", "coremltools.libcoremlpython"))
+
+
+def on_this_mac(program: Path, units: str = "ALL") -> CoreMLRunner:
+    """A package in Core ML itself; `units` is a name of coremltools.ComputeUnit.
+
+    Raises MissingTool where there is no Core ML.
+    """
+    from exporters import mil
+
+    reason = why_not_core_ml()
+    if reason:
+        raise MissingTool(reason)
+
+    specification = mil.read_specification(program)
+    with quiet():
+        import coremltools as ct
+
+        model = ct.models.MLModel(str(program), compute_units=ct.ComputeUnit[units])
+    return CoreMLRunner(
+        lengths=coreml_package.lengths(specification),
+        outputs=signature([feature.name for feature in specification.description.output]),
+        emulated=False,
+        note=f"Core ML on this Mac, compute units {units}.",
+        predict=model.predict,
+    )
+
+
+def evaluated(program: Path, *, threads: int = 1) -> CoreMLRunner:
+    """A package evaluated op by op from its own bytes, on any machine."""
+    from exporters import mil
+
+    specification = mil.read_specification(program)
+    return CoreMLRunner(
+        lengths=coreml_package.lengths(specification),
+        outputs=signature([feature.name for feature in specification.description.output]),
+        emulated=True,
+        note=EVALUATED,
+        predict=_with_threads(mil.Program(program, specification), threads),
+    )
+
+
+def _saved(model: Any, student: Student, package: Path) -> Path:
+    """The conversion as a package, once its weights are found to be those of the record."""
+    specification = model.get_spec()
+    _check_int8(specification, student)
+    choices = {"layout": student.coreml.layout, "activations": student.coreml.activations}
+    coreml_package.describe(specification, {**student.metadata, **choices})
+    coreml_package.save(specification, Path(model.weights_dir), package)
+    return package
+
+
+def _converted(module: torch.nn.Module, student: Student, passes: Any | None = None) -> Any:
+    """What coremltools makes of the module, at the lengths that the student asks for."""
+    import coremltools as ct
+    import torch
+
+    example = torch.zeros((1, student.max_length), dtype=torch.int32)
+    lengths, target = student.lengths or (student.max_length,), ct.target.iOS17
+    if student.coreml.lengths == "range":
+        shape = ct.Shape((1, ct.RangeDim(SHORTEST, student.max_length, default=student.max_length)))
+    elif len(lengths) == 1:
+        shape = ct.Shape((1, *lengths))
+    else:  # Several inputs with enumerated shapes came with iOS 18.
+        target = ct.target.iOS18
+        shape = ct.EnumeratedShapes([(1, length) for length in lengths], default=(1, lengths[-1]))
+    with torch.inference_mode():
+        traced = torch.jit.trace(module, (example, example + 1), strict=False, check_trace=False)
+    return ct.convert(
+        traced,
+        convert_to="mlprogram",
+        minimum_deployment_target=target,
+        compute_precision=ct.precision.FLOAT16,
+        inputs=[ct.TensorType(name, shape=shape, dtype=np.int32) for name in INPUTS],
+        outputs=[ct.TensorType(name, dtype=np.float32) for name in student.outputs],
+        pass_pipeline=passes,
+        skip_model_load=True,
+    )
+
+
 def _with_int8_marks(student: Student) -> torch.nn.Module:
-    """A copy of the module with the buffers by which coremltools learns that a weight is int8.
+    """A copy of the module in its layout, with the buffers by which coremltools learns that a weight is int8.
 
     https://apple.github.io/coremltools/docs-guides/source/opt-conversion.html: buffers named
     _COREML_/<parameter>/… on the parameter's module.
     """
     import torch
 
-    module = copy.deepcopy(student.module).eval()
+    if student.coreml.layout == "ane":
+        from exporters.coreml_ane import channels_first
+
+        module = channels_first(student.module)
+    else:
+        module = copy.deepcopy(student.module).eval()
     module.register_buffer("_COREML_/metadata_version", torch.tensor(1))
-    parameters = dict(module.named_parameters())
+    parameters = dict(student.module.named_parameters())
     for name, plan in student.quantization.tensors.items():
         if name not in parameters:
             raise UsageError(f"the quantization record names {name}, which the student does not have")
@@ -214,46 +243,6 @@ def _check_int8(specification: Any, student: Student) -> None:
             flat = name.replace(".", "_")
             if plan.dtype == "int8" and operation.outputs[0].name in (flat, f"{flat}_to_fp16"):
                 raise PipelineError(f"coremltools kept {name} in float although the record says int8")
-
-
-def _describe(specification: Any, entries: Mapping[str, str]) -> None:
-    """What Xcode and an app can read of the model; no date, so that bytes repeat."""
-    description = specification.description
-    described = description.metadata
-    described.author = entries.get("author", "")
-    described.license = entries.get("licence", entries.get("license", ""))
-    described.shortDescription = entries.get("description", "")
-    described.versionString = entries.get("version", "")
-    described.userDefined.pop(DATE_KEY, None)
-    for key, value in entries.items():
-        described.userDefined[key] = str(value)
-    for feature in (*description.input, *description.output):
-        feature.shortDescription = _DESCRIPTIONS[feature.name]
-    if [feature.name for feature in description.output] == list(PER_WINDOW):
-        description.input[0].shortDescription = _TEXT_IDS
-
-
-def _save(specification: Any, weights: Path, package: Path) -> None:
-    """Writes the package's three files ourselves: coremltools' writer draws random identifiers."""
-    from exporters.mil import DATA
-
-    shutil.rmtree(package, ignore_errors=True)
-    folder = package / DATA
-    (folder / "weights").mkdir(parents=True)
-    (folder / "model.mlmodel").write_bytes(specification.SerializeToString(deterministic=True))
-    shutil.copyfile(weights / "weight.bin", folder / "weights" / "weight.bin")
-    (package / "Manifest.json").write_text(json.dumps(_MANIFEST, indent=4, sort_keys=True), encoding="utf-8")
-
-
-def _lengths(specification: Any) -> tuple[int, ...]:
-    """Every sequence length that the first input takes, ascending."""
-    array = specification.description.input[0].type.multiArrayType
-    if array.enumeratedShapes.shapes:
-        return tuple(sorted(int(shape.shape[-1]) for shape in array.enumeratedShapes.shapes))
-    if array.shapeRange.sizeRanges:
-        allowed = array.shapeRange.sizeRanges[-1]
-        return tuple(range(max(1, allowed.lowerBound), allowed.upperBound + 1))
-    return (int(array.shape[-1]),)
 
 
 def _with_threads(program: Program, threads: int) -> Predict:

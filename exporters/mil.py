@@ -1,8 +1,13 @@
 """Runs a saved Core ML program on machines without Core ML, op by op, from the package's own bytes.
 
-Rounding follows hardware that accumulates high and stores half: an operation computes in float32, and its
-result is rounded to the type that the program declares, float16 for most. This proves graph, weights, scales,
-shapes and the rounding of every operation; it says nothing of Apple's runtime, of placement or of time.
+float16 here means: an operation takes float16 values, computes in float32, sums included, and its result is
+rounded to the type that the program declares, float16 for most: to the nearest, to infinity beyond 65504. A
+fused operation of the program (layer norm, softmax, gelu, linear) is rounded once, at its end. Hardware that
+accumulates high and stores half behaves so. Of its own units Apple promises nothing: the Neural Engine may add
+up in float16 and fuse operations, so its results may be further from these than these are from torch.
+
+Evaluation proves graph, weights, scales, shapes and the rounding of every operation; it says nothing of Apple's
+runtime, of placement or of time.
 """
 
 from __future__ import annotations

@@ -140,9 +140,51 @@ def _layer_norm(
     epsilon: Number = 1e-5,
 ) -> Tensor:
     normalised = sorted(axis % x.dim() for axis in _axes(axes, x))
-    if normalised != list(range(normalised[0], x.dim())):
-        raise NotImplementedError("layer_norm over axes that are not the last ones")
-    return F.layer_norm(x, x.shape[normalised[0] :], gamma, beta, float(epsilon))
+    if normalised == list(range(normalised[0], x.dim())):
+        return F.layer_norm(x, x.shape[normalised[0] :], gamma, beta, float(epsilon))
+    centred = x - x.mean(normalised, keepdim=True)
+    result = centred * torch.rsqrt((centred * centred).mean(normalised, keepdim=True) + epsilon)
+    spread = [size if axis in normalised else 1 for axis, size in enumerate(x.shape)]
+    result = result if gamma is None else result * gamma.reshape(spread)
+    return result if beta is None else result + beta.reshape(spread)
+
+
+@operation("batch_norm")
+def _batch_norm(
+    x: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    gamma: Tensor | None = None,
+    beta: Tensor | None = None,
+    epsilon: Number = 1e-5,
+) -> Tensor:
+    return F.batch_norm(x, mean, variance, gamma, beta, eps=float(epsilon))
+
+
+@operation("conv")
+def _conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    strides: Tensor | None = None,
+    pad_type: str = "valid",
+    pad: Tensor | None = None,
+    dilations: Tensor | None = None,
+    groups: Number = 1,
+) -> Tensor:
+    axes = x.dim() - 2
+    steps, spread = ([1] * axes if given is None else ints(given) for given in (strides, dilations))
+    if pad_type == "custom" and pad is not None:
+        before_and_after = ints(pad)
+    elif pad_type == "valid":
+        before_and_after = [0] * 2 * axes
+    else:
+        raise NotImplementedError(f"conv with pad_type {pad_type}")
+    # F.pad counts axes from the last.
+    pairs = [before_and_after[2 * axis : 2 * axis + 2] for axis in reversed(range(axes))]
+    x = F.pad(x, [size for pair in pairs for size in pair]) if any(before_and_after) else x
+    convolve = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[axes]
+    return convolve(x, weight, bias, steps, 0, spread, int(groups))
 
 
 @operation("linear")
@@ -342,13 +384,14 @@ def _gather(
     along, batch = int(axis) % x.dim(), int(batch_dims)
     if batch:
         pairs = zip(x, indices, strict=True)
-        return torch.stack([_as_one(_gather(a, i, along - 1, batch - 1, validate_indices)) for a, i in pairs])
+        return torch.stack([as_one(_gather(a, i, along - 1, batch - 1, validate_indices)) for a, i in pairs])
     flat = indices.reshape(-1).long()
     taken = x.index_select(along, torch.where(flat < 0, flat + x.shape[along], flat))
     return taken.reshape((*x.shape[:along], *indices.shape, *x.shape[along + 1 :]))
 
 
-def _as_one(result: Tensor | Sequence[Tensor]) -> Tensor:
+def as_one(result: Tensor | Sequence[Tensor]) -> Tensor:
+    """The result of an operation that has a single one."""
     assert isinstance(result, torch.Tensor)
     return result
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from exporters.mil_ops import Tensor, ints, operation, per_channel
+from exporters.mil_ops import Tensor, as_one, ints, operation, per_channel
 from pipeline.types import UsageError
 
 Value: TypeAlias = Tensor | str
@@ -157,6 +157,25 @@ def _sparse(nonzero_data: Tensor, mask: Tensor, shape: Tensor | None = None) -> 
     dense = torch.zeros(mask.shape, dtype=nonzero_data.dtype)
     dense[mask != 0] = nonzero_data
     return dense
+
+
+@operation("constexpr_lut_to_sparse")
+def _sparse_lut(
+    indices_mask: Tensor, indices_nonzero_data: Tensor, lut: Tensor, vector_axis: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    dense = as_one(_lut(_sparse(indices_nonzero_data, indices_mask), lut, vector_axis=vector_axis))
+    mask, width = indices_mask, lut.shape[-1]
+    if vector_axis is not None and width > 1:
+        mask = mask.repeat_interleave(width, dim=int(vector_axis))
+    return mask, dense[mask != 0]
+
+
+@operation("constexpr_sparse_blockwise_shift_scale")
+def _sparse_blockwise(
+    data_mask: Tensor, nonzero_data: Tensor, scale: Tensor, offset: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    dense = as_one(_blockwise(_sparse(nonzero_data, data_mask), scale, offset))
+    return data_mask, dense[data_mask != 0]
 
 
 @operation("constexpr_cast")

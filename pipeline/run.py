@@ -63,7 +63,8 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
     student = run(stages.Prune(distilled=distilled, questions=calibration, task=task, options=recipe.prune))
     quantized = run(stages.Quantize(pruned=student, options=recipe.quantize))
     for model, who in ((teacher, "teacher"), (distilled, "distilled"), (student, "student")):
-        run.evaluated(who, model, run(stages.Evaluate(model=model, questions=held_out, task=task), who))
+        score = run(stages.Evaluate(model=model, questions=held_out, task=task), who)
+        run.evaluated(who, model, score)
     torch_bench = stages.BenchTorch(teacher=teacher, student=student, options=recipe.bench)
     run.timed("torch", run(torch_bench, "torch"))
     references = {
@@ -94,6 +95,8 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
             task=task,
             options=recipe.export,
             calibration=calibration,
+            score=score,  # The last one: the student's.
+            scored_on=recipe.data.eval.source,
         )
         program = run(export, target)
         lint = stages.Lint(

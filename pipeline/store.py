@@ -140,6 +140,12 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def commit() -> str:
+    """The code's short commit hash, with +dirty where files differ from it; unknown outside a checkout."""
+    git = _git()
+    return f"{git['commit'][:12]}{'+dirty' * git['dirty']}" if git["commit"] else "unknown"
+
+
 def _shown(argument: str) -> str:
     """Absolute paths are shortened to their last two parts: a manifest travels, a home folder does not."""
     return "/".join(Path(argument).parts[-2:]) if argument.startswith("/") else argument

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,14 +12,16 @@ from typing import Any
 import numpy as np
 
 from exporters.base import Exporter
+from pipeline import __version__
 from pipeline.models import checkpoint, compressed
 from pipeline.recipe import AnyTask
 from pipeline.recipe import Export as Options
-from pipeline.store import MANIFEST
+from pipeline.store import MANIFEST, commit
 from pipeline.tasks.dataset import ExampleSet
 from pipeline.tasks.methods import methods_of
 from pipeline.types import Artifact, CoreMLChoices, Progress, Student
 
+AUTHOR = "pocket-distil"
 BESIDE = "beside"
 """Folder of an export's result with what lies beside the program."""
 
@@ -34,6 +37,10 @@ class Export:
     task: AnyTask
     options: Options
     calibration: ExampleSet[Any]
+    score: Artifact | None = None
+    """The student's evaluation in torch, which the program's metadata cites."""
+    scored_on: str = ""
+    """What its examples were read from."""
 
     name = "export"
     version = 2
@@ -44,10 +51,12 @@ class Export:
             "file": self.file_name(),
             "max_length": self.task.max_length,
             "options": self.options.model_dump(mode="json"),
+            **({"scored_on": self._scored_on()} if self.scored_on else {}),
         }
 
     def parents(self) -> Mapping[str, str]:
-        return {"student": self.quantized.sha256, "calibration": self.calibration.identity()}
+        score = {} if self.score is None else {"score": self.score.sha256}
+        return {"student": self.quantized.sha256, "calibration": self.calibration.identity(), **score}
 
     def tools(self) -> tuple[str, ...]:
         return ("torch", *self.exporter.packages)
@@ -61,17 +70,10 @@ class Export:
     def student(self) -> Student:
         """What is handed to the exporter."""
         methods = methods_of(self.task)
-        metadata = {
-            "description": methods.words.does,
-            "licence": "Apache-2.0",
-            "task": methods.kind,
-            "max_length": str(self.task.max_length),
-            "student_sha256": self.quantized.sha256,
-        }
         tokenizer = checkpoint.load_tokenizer(self.quantized.path)
         windows = [w for example in self.calibration.examples for w in methods.windows(example, tokenizer)]
         made = replace(
-            compressed.load(self.quantized.path, self.model_name, self.task.max_length, metadata),
+            compressed.load(self.quantized.path, self.model_name, self.task.max_length, self._metadata()),
             lengths=self.options.lengths or (self.task.max_length,),
             files={path.name: path for path in checkpoint.tokenizer_files(self.quantized.path)},
             calibration=tuple((w.ids[None], np.ones_like(w.ids)[None]) for w in windows),
@@ -90,6 +92,32 @@ class Export:
             companion.rename(out / BESIDE / companion.name)
         progress.update(1, 1)
         return {"size_bytes": float(lowered.size_bytes), "lowering_seconds": time.monotonic() - began}
+
+    def _metadata(self) -> dict[str, str]:
+        """What a program says of itself. The commit is not in the key: it says where the code was, and a result
+        that is found again keeps the one it was made at."""
+        methods = methods_of(self.task)
+        vocabulary = self.quantized.path / "vocab.txt"
+        entries = {
+            "author": AUTHOR,
+            "licence": "Apache-2.0",
+            "description": methods.words.does,
+            "version": __version__,
+            "task": methods.kind,
+            "max_length": str(self.task.max_length),
+            "vocabulary_sha256": hashlib.sha256(vocabulary.read_bytes()).hexdigest(),
+            "student_sha256": self.quantized.sha256,
+            "commit": commit(),
+        }
+        if self.score is None:
+            return entries
+        value, count = self.score.metrics[methods.primary], self.score.metrics["questions"]
+        said = f"{value:.1f} (student in torch, {count:.0f} {methods.words.examples} of {self._scored_on()})"
+        return {**entries, methods.primary: said}
+
+    def _scored_on(self) -> str:
+        """A local path is nobody else's business: only what its file is called."""
+        return Path(self.scored_on).stem if Path(self.scored_on).exists() else self.scored_on
 
 
 def program_of(export: Artifact) -> Path:
