@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from exporters.base import (
     INPUTS,
@@ -27,7 +27,7 @@ from exporters.base import (
     signature,
     versions,
 )
-from pipeline.types import MissingTool, PipelineError, Student, UsageError
+from pipeline.types import Activations, MissingTool, PipelineError, Student, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ class CoreAI:
     target = "coreai"
     suffix = ".aimodel"
     packages: tuple[str, ...] = ("torch", "coreai-torch", "coreai-core")
-    activations: Literal["float", "int8-row", "int8-tensor"] = "float"
+    activations: Activations = "float"
     """What becomes of the input of a linear with dynamic int8 activations."""
 
     def why_unavailable(self) -> str | None:

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from exporters.base import (
     quiet,
     versions,
 )
-from pipeline.types import PipelineError, Student, UsageError
+from pipeline.types import Activations, PipelineError, Student, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ class ExecutorchCoreML:
     target = "executorch-coreml"
     suffix = ".pte"
     packages: tuple[str, ...] = ("torch", "executorch", "torchao", "coremltools", "numpy", "protobuf")
-    activations: Literal["float", "int8-row", "int8-tensor"] = "float"
+    activations: Activations = "float"
     """What becomes of the input of a linear with dynamic int8 activations."""
 
     def why_unavailable(self) -> str | None:

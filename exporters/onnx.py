@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from exporters.base import (
     signature,
     versions,
 )
-from pipeline.types import Student, UsageError
+from pipeline.types import Activations, Student, UsageError
 
 if TYPE_CHECKING:
     import onnx
@@ -50,7 +50,7 @@ class OnnxExporter:
     target = "onnx"
     suffix = ".onnx"
     packages: tuple[str, ...] = ("torch", "onnx", "onnxruntime", "onnxscript")
-    activations: Literal["float", "int8-row", "int8-tensor"] = "int8-tensor"
+    activations: Activations = "int8-tensor"
     """What becomes of the input of a linear with dynamic int8 activations."""
 
     def why_unavailable(self) -> str | None:

@@ -118,7 +118,7 @@ def _tapped(student: Student, chosen: Sequence[Operation]) -> Student:
 
 def _values(model: Answerer, windows: Sequence[Window]) -> np.ndarray:
     """(windows, values), float64."""
-    return np.concatenate([model(*window)[0] for window in windows]).astype(np.float64)
+    return np.concatenate([np.asarray(model(*window)[0], np.float64) for window in windows])
 
 
 def _fault(operation: Operation, wanted: np.ndarray, got: np.ndarray, wanted_db: float) -> Fault:

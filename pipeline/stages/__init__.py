@@ -38,6 +38,6 @@ __all__ = [
     "Teach",
     "Verify",
     "precision_of",
-    "refuse_errors",
     "references_of",
+    "refuse_errors",
 ]
