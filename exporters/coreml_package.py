@@ -8,19 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from exporters.base import PER_WINDOW
+from exporters.base import DESCRIPTIONS
 
 DATE_KEY = "com.github.apple.coremltools.conversion_date"
 _OWN_FIELDS = ("author", "licence", "license", "description", "version")
 """Entries that Core ML has fields for."""
-_TEXT_IDS = "Token ids: [CLS] text [SEP], or two texts with a [SEP] after each, 1 × length"
-_DESCRIPTIONS = {
-    "input_ids": "Token ids: [CLS] question [SEP] passage [SEP], 1 × length",
-    "attention_mask": "1 for a token, 0 for padding, 1 × length",
-    "start_logits": "How well the answer starts at each token, 1 × length",
-    "end_logits": "How well the answer ends at each token, 1 × length",
-    "logits": "A score for each label, or the value, 1 × labels",
-}
 # Identifiers only have to differ inside a package; Core ML draws them at random, which would change the bytes.
 _MODEL_ID, _WEIGHTS_ID = "6A1B7A0C-2F55-4E0B-9D0E-3C5D51B1F0A1", "6A1B7A0C-2F55-4E0B-9D0E-3C5D51B1F0A2"
 _MANIFEST = {
@@ -56,13 +48,11 @@ def describe(specification: Any, entries: Mapping[str, str]) -> None:
         if key not in _OWN_FIELDS:
             described.userDefined[key] = str(value)
     for feature in (*description.input, *description.output):
-        feature.shortDescription = _DESCRIPTIONS[feature.name]
+        feature.shortDescription = DESCRIPTIONS[feature.name]
     for feature in description.input:  # coremltools keeps them in a set.
         shapes = feature.type.multiArrayType.enumeratedShapes.shapes
         if shapes:
             shapes.sort(key=lambda shape: tuple(shape.shape))
-    if [feature.name for feature in description.output] == list(PER_WINDOW):
-        description.input[0].shortDescription = _TEXT_IDS
 
 
 def save(specification: Any, weights: Path, package: Path) -> None:
