@@ -176,7 +176,7 @@ class Program:
         feeds: Mapping[str, np.ndarray],
         observe: Callable[[str, Value], None] | None = None,
     ) -> dict[str, np.ndarray]:
-        """Inputs by name → the program's outputs, by name. `observe` sees every tensor on the way.
+        """Inputs by name → the program's outputs, by name. `observe` gets every result's name and value.
 
         Raises PipelineError that names the operation when one cannot be evaluated.
         """
