@@ -218,8 +218,8 @@ def test_a_missing_package_is_one_sentence_with_the_command(name: str, monkeypat
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_importing_an_exporter_loads_no_converter(name: str) -> None:
-    heavy = ("torch", "coremltools", "executorch", "torchao", "litert_torch", "ai_edge_litert", "jax")
-    heavy += ("onnx", "onnxruntime", "onnxscript", "coreai", "coreai_torch")
+    heavy = ["torch", "coremltools", "executorch", "torchao", "litert_torch", "ai_edge_litert", "jax"]
+    heavy += ["onnx", "onnxruntime", "onnxscript", "coreai", "coreai_torch"]
     module = f"exporters.{name.replace('-', '_')}"
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     root = Path(base.__file__).parents[1]
