@@ -2,7 +2,7 @@
 
 - constant methods, which an app reads without running anything;
 - a BundledProgram (.bpte): the program with golden inputs and outputs, for
-  `verify_result_with_bundled_expected_output`;
+  `verify_result_with_bundled_expected_output`, which raises RuntimeError where they differ;
 - an ETRecord (.etrecord): operation names for the Inspector, without weights.
 """
 
