@@ -2,7 +2,7 @@
 
 - constant methods, which an app reads without running anything;
 - a BundledProgram (.bpte): the program with golden inputs and outputs, for
-  `verify_result_with_bundled_expected_output`;
+  `verify_result_with_bundled_expected_output`, which raises RuntimeError where they differ;
 - an ETRecord (.etrecord): operation names for the Inspector, without weights.
 """
 
@@ -44,10 +44,10 @@ def golden_windows(student: Student) -> list[tuple[np.ndarray, np.ndarray]]:
     """The first of the student's calibration windows, or seeded ids of three lengths; int32 (1, seq) twice."""
     if student.calibration:
         return [tuple(a.astype(np.int32) for a in pair) for pair in student.calibration[:GOLDEN_WINDOWS]]  # type: ignore[misc]
-    tables = [m.num_embeddings for m in student.module.modules() if hasattr(m, "num_embeddings")]
+    words = next(int(str(m.num_embeddings)) for m in student.module.modules() if hasattr(m, "num_embeddings"))
     random, windows = np.random.default_rng(0), []
     for length in sorted({student.max_length, max(2, student.max_length // 2), 2}):
-        ids = random.integers(0, max(tables), (1, length), dtype=np.int32)
+        ids = random.integers(0, words, (1, length)).astype(np.int32)
         windows.append((ids, np.ones_like(ids)))
     return windows
 

@@ -50,11 +50,12 @@ def norms_as_products(module: torch.fx.GraphModule) -> int:
     aten = torch.ops.aten
     found = [node for node in _calls(module, aten.layer_norm.default) if len(node.args[1]) == 1]  # type: ignore[arg-type]
     for norm in found:
-        x, (width,), *others = norm.args  # type: ignore[misc]
+        arguments: tuple[Any, ...] = norm.args
+        x, (width,), *others = arguments
         weight, bias, eps = (*others, *(None, None, 1e-5)[len(others) :])[:3]
         name = f"_mean_of_{width}"
         if not hasattr(module, name):
-            module.register_buffer(name, torch.full((1, int(width)), 1.0 / width))
+            module.register_buffer(name, torch.full((1, width), 1.0 / width))
         with module.graph.inserting_before(norm):
             mean = module.graph.get_attr(name)
             mean.meta["val"] = norm.meta["val"].fake_mode.from_tensor(getattr(module, name))
@@ -182,7 +183,12 @@ def _call(target: Any, *arguments: Any) -> torch.fx.Node:
     import torch
 
     nodes: list[torch.fx.Node] = []
-    values = torch.fx.node.map_arg(arguments, lambda node: nodes.append(node) or node.meta["val"])
+
+    def value(node: torch.fx.Node) -> Any:
+        nodes.append(node)
+        return node.meta["val"]
+
+    values: Any = torch.fx.node.map_arg(arguments, value)
     made: torch.fx.Node = nodes[0].graph.call_function(target, arguments)
     made.meta["val"] = target(*values)
     return made

@@ -13,7 +13,7 @@ from tests.exporters.conftest import MAX_LENGTH
 def captured(module: torch.nn.Module, *example: torch.Tensor) -> torch.fx.GraphModule:
     length = torch.export.Dim("length", min=2, max=MAX_LENGTH)
     shapes = tuple({1: length} for _ in example)
-    found: torch.fx.GraphModule = torch.export.export(module, example, dynamic_shapes=shapes).module()  # type: ignore[assignment]
+    found: torch.fx.GraphModule = torch.export.export(module, example, dynamic_shapes=shapes).module()
     return found
 
 
@@ -41,7 +41,7 @@ def test_attention_of_another_form_and_a_norm_of_two_dimensions_stay() -> None:
             return self.norm(torch.softmax(x @ x.transpose(-1, -2), dim=-1) @ x)  # type: ignore[no-any-return]
 
     graph = torch.export.export(Other(), (torch.randn(1, 4, 8),)).module()
-    assert (heads_apart(graph), norms_as_products(graph)) == (0, 0)  # type: ignore[arg-type]
+    assert (heads_apart(graph), norms_as_products(graph)) == (0, 0)
 
 
 @pytest.mark.parametrize("affine", [False, True])
