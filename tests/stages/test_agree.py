@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from pipeline import comparison
 from pipeline.models import checkpoint, student
 from pipeline.models.answerer import TorchStudent
+from pipeline.recipe import Task
 from pipeline.stages.agree import RESULT, Agree, read
 from pipeline.stages.reference import FLOAT32, WEIGHTS, Reference
 from pipeline.stages.verify import Verify
@@ -39,7 +40,8 @@ def agree(chain: Chain) -> Agree:
 
 
 def logits(folder: Path) -> np.ndarray:
-    return load_file(str(folder / comparison.FILE))["logits"].astype(np.float64)
+    found: np.ndarray = load_file(str(folder / comparison.FILE))["logits"].astype(np.float64)
+    return found
 
 
 def test_pairs_are_what_the_kept_logits_say(agree: Agree, chain: Chain) -> None:
@@ -70,6 +72,7 @@ def test_what_torch_said_is_kept_in_order(chain: Chain) -> None:
     assert isinstance(made, Reference)
     assert made.activations == "int8-row"
     task, folder = chain.recipe.task, chain.made["prune"].path
+    assert isinstance(task, Task)
     model, tokenizer = TorchStudent(student.load(folder)), checkpoint.load_tokenizer(folder)
     stage = chain.stages["agree"]
     assert isinstance(stage, Agree)

@@ -24,7 +24,7 @@ from pipeline.stages import bench
 from pipeline.stages.baseline import SHAPES, Baseline, Shape, build, precision_of
 from pipeline.stages.bench import Bench, BenchTorch
 from pipeline.store import key_of
-from pipeline.types import Artifact, Quantization, Silent, Student, UsageError
+from pipeline.types import Activations, Artifact, Quantization, Silent, Student, UsageError
 
 OPTIONS = Settings(length=16, threads=2, warmup=1, runs=6)
 TIMES_NS = {"candidate": 2_000_000, "int8": 6_000_000, "float32": 20_000_000}
@@ -66,6 +66,7 @@ class FakeExporter:
 
     target, suffix = "fake", ".fake"
     packages: tuple[str, ...] = ("numpy",)
+    activations: Activations = "float"
 
     def __init__(self, *, clock: Clock | None = None, emulated: bool = False) -> None:
         self.clock, self.emulated = clock, emulated
