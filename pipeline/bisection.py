@@ -118,7 +118,8 @@ def _tapped(student: Student, chosen: Sequence[Operation]) -> Student:
 
 def _values(model: Answerer, windows: Sequence[Window]) -> np.ndarray:
     """(windows, values), float64."""
-    return np.concatenate([np.asarray(model(*window)[0], np.float64) for window in windows])
+    rows = [model(*window)[0] for window in windows]
+    return np.concatenate(rows, dtype=np.float64)
 
 
 def _fault(operation: Operation, wanted: np.ndarray, got: np.ndarray, wanted_db: float) -> Fault:

@@ -53,7 +53,7 @@ class Run:
 
     def _plan(self, stage: Stage, title: str) -> Artifact:
         found = self.store.peek(stage)
-        self.screen.print(f"  {title:28}{found.origin if found else 'to be made'}")
+        self.screen.print(f"  {title:32}{found.origin if found else 'to be made'}")
         if not found and isinstance(stage, stages.TRAINED):
             self.to_train.append((title, stage))
         return found or Artifact(
@@ -69,7 +69,7 @@ class Run:
         with console.stopwatch() as spent, console.bar(self.screen, title) as bar:
             artifact = self.store.make(stage, bar)
         took = spent()
-        self.screen.print(f"  {title:28}{artifact.origin:8}{console.seconds(took):>12}   {_figures(artifact)}")
+        self.screen.print(f"  {title:32}{artifact.origin:8}{console.seconds(took):>12}   {_figures(artifact)}")
         self.records.append(
             StageRecord(
                 name=title,

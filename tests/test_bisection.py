@@ -145,7 +145,6 @@ def named(fault: Fault | None) -> str:
         ("coreml", WRONG_KIND, "aten.gelu at layers.0.feed_forward.activation"),
         ("tflite", MIXED_UP, "aten.linear at layers.0.feed_forward.inner"),
         ("tflite", WRONG_KIND, "aten.gelu at layers.0.feed_forward.activation"),
-        ("executorch", WRONG_KIND, "aten.gelu at layers.0.feed_forward.activation"),
         ("executorch", MIXED_UP, "aten.linear at layers.0.feed_forward.inner"),
     ],
 )

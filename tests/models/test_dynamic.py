@@ -41,7 +41,8 @@ def test_rows_share_a_grid_only_when_asked() -> None:
 
 def test_only_the_linears_of_the_plan_change_and_the_student_does_not() -> None:
     torch.manual_seed(0)
-    student = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)).eval()
+    first, second = nn.Linear(8, 8), nn.Linear(8, 8)
+    student = nn.Sequential(first, second).eval()
     dynamic = TensorPlan(role="linear", dtype="int8", activations="dynamic-int8")
     plan = Quantization(tensors={"0.weight": dynamic, "1.weight": TensorPlan(role="linear", dtype="float32")})
     twin = quantized_alike(student, plan, "int8-row")
@@ -49,7 +50,6 @@ def test_only_the_linears_of_the_plan_change_and_the_student_does_not() -> None:
     assert isinstance(twin.get_submodule("1"), nn.Linear)
     assert not any(isinstance(module, DynamicLinear) for module in student.modules())
     x = torch.randn(5, 8)
-    assert torch.equal(
-        twin(x), student[1](nn.functional.linear(rounded(x, True), student[0].weight, student[0].bias))
-    )
+    wanted = second(nn.functional.linear(rounded(x, True), first.weight, first.bias))
+    assert torch.equal(twin(x), wanted)
     assert torch.equal(quantized_alike(student, plan, "float")(x), student(x))

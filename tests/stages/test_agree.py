@@ -40,7 +40,8 @@ def agree(chain: Chain) -> Agree:
 
 
 def logits(folder: Path) -> np.ndarray:
-    return np.asarray(load_file(str(folder / comparison.FILE))["logits"], np.float64)
+    found: np.ndarray = load_file(str(folder / comparison.FILE))["logits"].astype(np.float64)
+    return found
 
 
 def test_pairs_are_what_the_kept_logits_say(agree: Agree, chain: Chain) -> None:
