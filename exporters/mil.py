@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from exporters import mil_shapes  # noqa: F401  (its import registers its operations)
 from exporters.base import quiet
 from exporters.mil_ops import MOVES, OPERATIONS
 from exporters.mil_weights import Blobs, Value, constant
