@@ -132,7 +132,8 @@ def test_the_verdict_is_about_the_tasks_own_measures(ran: Callable[[str], Ran]) 
         ("values", ["sqnr_db", "value_agreement", "pearson_drop"]),
     ):
         (verdict,) = ran(kind).run.verdicts
-        assert [check.name for check in verdict.checks] == names
+        every = {"quantized_agreement", "float_agreement", "adversarial_sqnr_db", "padding_sqnr_db"}
+        assert [check.name for check in verdict.checks if check.name not in every] == names
         assert verdict.passed
 
 
