@@ -230,7 +230,7 @@ def FLIPPED(model: StudentModel) -> None:
 def test_a_program_with_its_labels_flipped_makes_no_bundle(encoder_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(
         VerificationFailed,
-        match="on 12 texts; no bundle was made; first to go wrong: aten.linear at classifier",
+        match=r"on 12 texts; no bundle was made; first to go wrong: aten\.linear at classifier",
     ):
         go(tmp_path, encoder_folder, LABELS, FakeExporter(FLIPPED))
 
