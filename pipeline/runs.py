@@ -233,7 +233,7 @@ _SHOWN = {
     "span_agreement": "same span {:.1%}",
     "label_agreement": "same label {:.1%}",
     "value_agreement": "same value {:.1%}",
-    "quantized_agreement": "as torch int8 {:.1%}",
+    "quantized_agreement": "as torch quantized alike {:.1%}",
     "adversarial_sqnr_db": "hostile windows {:.0f} dB",
     "lowest_agreement": "lowest agreement {:.1%}",
     "lowest_sqnr_db": "lowest SQNR {:.1f} dB",

@@ -132,7 +132,8 @@ def test_the_verdict_is_about_the_tasks_own_measures(ran: Callable[[str], Ran]) 
         ("values", ["sqnr_db", "value_agreement", "pearson_drop"]),
     ):
         (verdict,) = ran(kind).run.verdicts
-        assert [check.name for check in verdict.checks] == names
+        every = {"quantized_agreement", "float_agreement", "adversarial_sqnr_db", "padding_sqnr_db"}
+        assert [check.name for check in verdict.checks if check.name not in every] == names
         assert verdict.passed
 
 
@@ -228,7 +229,8 @@ def FLIPPED(model: StudentModel) -> None:
 
 def test_a_program_with_its_labels_flipped_makes_no_bundle(encoder_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        VerificationFailed, match="on 12 texts; no bundle was made; first to go wrong: embeddings or cl"
+        VerificationFailed,
+        match=r"on 12 texts; no bundle was made; first to go wrong: aten\.linear at classifier",
     ):
         go(tmp_path, encoder_folder, LABELS, FakeExporter(FLIPPED))
 
