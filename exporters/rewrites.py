@@ -8,6 +8,7 @@ Legend: S sequence, H heads, D head size.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,19 @@ if TYPE_CHECKING:
     import torch
 
 
-def heads_apart(module: torch.fx.GraphModule) -> int:
+def heads_apart(
+    module: torch.fx.GraphModule,
+    *,
+    bias_in_product: bool = True,
+    join: Callable[[Sequence[torch.fx.Node]], torch.fx.Node] | None = None,
+) -> int:
     """Attention one head at a time, so that a head's scores (S, S) stay in a core's cache.
 
     softmax(q kᵀ + bias) v over (1, H, S, D) becomes the same over D columns of the projections
-    (1, S, H · D) for each head, put side by side again: no head is moved to a dimension of its own. The
-    bias (1, 1, 1, S) rides in the product, as a row under kᵀ that meets a column of ones beside q.
+    (1, S, H · D) for each head, put side by side again (by `join`, where a converter wants it done in its
+    own way): no head is moved to a dimension of its own. The bias (1, 1, 1, S) rides in the product, as a
+    row under kᵀ that meets a column of ones beside q; or it is added to the scores, and then kᵀ is made
+    once for all heads.
     """
     import torch
 
@@ -35,7 +43,8 @@ def heads_apart(module: torch.fx.GraphModule) -> int:
                     row,
                     _call(aten.ones_like.default, _call(aten.permute.default, row, [0, 2, 1])),
                 )
-            _write_heads(attention, *rows[attention.bias])
+            row, ones = rows[attention.bias]
+            _write_heads(attention, row, ones if bias_in_product else None, join or _side_by_side)
     _tidy(module)
     return sum(attention is not None for attention in found)
 
@@ -91,25 +100,38 @@ class _Attention:
     merged: torch.fx.Node
 
 
-def _write_heads(found: _Attention, row: torch.fx.Node, ones: torch.fx.Node) -> None:
-    """row: (1, 1, S); ones: (1, S, 1)."""
+def _write_heads(
+    found: _Attention,
+    row: torch.fx.Node,
+    ones: torch.fx.Node | None,
+    join: Callable[[Sequence[torch.fx.Node]], torch.fx.Node],
+) -> None:
+    """row: (1, 1, S); ones: (1, S, 1), or None where the row is added to the scores."""
     import torch
 
     aten = torch.ops.aten
     query = found.query if found.scale == 1.0 else _call(aten.mul.Tensor, found.query, found.scale)
     size = found.merged.meta["val"].shape[2] // found.heads
+    turned = None if ones else _call(aten.permute.default, found.key, [0, 2, 1])
     mixed = []
     for head in range(found.heads):
-        q, k, v = (
-            _call(aten.slice.Tensor, t, 2, head * size, (head + 1) * size)
-            for t in (query, found.key, found.value)
-        )
-        wide = _call(aten.cat.default, [q, ones], 2)
-        deep = _call(aten.cat.default, [_call(aten.permute.default, k, [0, 2, 1]), row], 1)
-        weights = _call(aten.softmax.int, _call(aten.bmm.default, wide, deep), -1)
-        mixed.append(_call(aten.bmm.default, weights, v))
-    joined = _call(aten.cat.default, mixed, 2) if found.heads > 1 else mixed[0]
-    found.merged.replace_all_uses_with(joined)
+        span = head * size, (head + 1) * size
+        q, v = (_call(aten.slice.Tensor, t, 2, *span) for t in (query, found.value))
+        if turned is None:
+            k = _call(aten.permute.default, _call(aten.slice.Tensor, found.key, 2, *span), [0, 2, 1])
+            wide, deep = _call(aten.cat.default, [q, ones], 2), _call(aten.cat.default, [k, row], 1)
+            scores = _call(aten.bmm.default, wide, deep)
+        else:
+            product = _call(aten.bmm.default, q, _call(aten.slice.Tensor, turned, 1, *span))
+            scores = _call(aten.add.Tensor, product, row)
+        mixed.append(_call(aten.bmm.default, _call(aten.softmax.int, scores, -1), v))
+    found.merged.replace_all_uses_with(join(mixed) if found.heads > 1 else mixed[0])
+
+
+def _side_by_side(heads: Sequence[torch.fx.Node]) -> torch.fx.Node:
+    import torch
+
+    return _call(torch.ops.aten.cat.default, list(heads), 2)
 
 
 def _attention(softmax: torch.fx.Node) -> _Attention | None:

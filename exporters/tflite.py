@@ -8,7 +8,7 @@ import math
 import operator
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from exporters.base import (
     signature,
     versions,
 )
+from exporters.rewrites import heads_apart
 from pipeline.types import Activations, PipelineError, Student
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
 
 MODULES = ("litert_torch", "ai_edge_quantizer", "ai_edge_litert")
 WEIGHT_BITS = 8
+APART_FROM = 192
+"""Tokens from which attention is computed head by head: up to there, all heads' scores fit a core's cache."""
+AT_ONCE = 4
+"""Tensors joined by one operation: XNNPACK takes up to five."""
 CACHE_IN_MEMORY = ":memory"
 """Where XNNPACK keeps packed weights; a path would keep them from one start to the next."""
 OPERATIONS = {"linear": "FULLY_CONNECTED", "embedding": "EMBEDDING_LOOKUP"}
@@ -160,6 +165,8 @@ def _converted(student: Student) -> bytes:
             window = torch.zeros(1, length, dtype=torch.int32)
             samples = {"input_ids": window, "attention_mask": torch.ones_like(window)}
             graph = torch.export.export(_named(student), (), samples).module()
+            if length >= APART_FROM:
+                heads_apart(graph, bias_in_product=False, join=_joined)
             _keep_weights(graph)
             _keep_lookups(graph)
             made = made.signature(f"seq_{length}", graph, sample_kwargs=samples)
@@ -179,6 +186,30 @@ def _named(student: Student) -> torch.nn.Module:
             return dict(zip(student.outputs, self.student(input_ids, attention_mask), strict=True))
 
     return Named().eval()
+
+
+def _joined(heads: Sequence[torch.fx.Node]) -> torch.fx.Node:
+    """Heads (1, S, D) side by side, some at a time; the converter would make one operation of it again."""
+    import torch
+
+    graph, cat = heads[0].graph, torch.ops.aten.cat.default
+    parts = list(heads)
+    while len(parts) > 1:
+        groups = [parts[i : i + AT_ONCE] for i in range(0, len(parts), AT_ONCE)]
+        parts = [graph.call_function(cat, (group, 2)) if len(group) > 1 else group[0] for group in groups]
+        parts = _hidden(parts)
+    return parts[0]
+
+
+def _hidden(tensors: list[torch.fx.Node]) -> list[torch.fx.Node]:
+    """The same tensors, through a barrier that the converter's optimiser does not look behind."""
+    from litert_torch.backend.optimization_barrier import optimization_barrier_op
+
+    if len(tensors) == 1:
+        return tensors
+    graph = tensors[0].graph
+    all_of_them = graph.call_function(optimization_barrier_op, (tensors,))
+    return [graph.call_function(operator.getitem, (all_of_them, i)) for i in range(len(tensors))]
 
 
 def _keep_weights(graph: torch.fx.GraphModule) -> None:
