@@ -25,9 +25,10 @@ from pipeline.recipe import Bench, Recipe
 from pipeline.report import figures
 from pipeline.report.summary import Check, Latency
 from pipeline.store import Store, provenance, tool_version
-from pipeline.types import Artifact, PipelineError
+from pipeline.types import PipelineError
 
 if TYPE_CHECKING:
+    from pipeline.programs import Material
     from pipeline.runs import Run
     from pipeline.stages import Export
 
@@ -57,12 +58,12 @@ def main() -> None:
     if given.one:
         make_one(recipe, given.store, given.one)
         return
-    for target in exporters.TARGETS:
+    for target in exporters.ALL:
         exporters.get(target)
     screen = Console(highlight=False, soft_wrap=True)
     screen.print(f"[bold]{recipe.name}[/]: the student, then each export in a process of its own")
     in_own_process(given.recipe, given.store, STUDENT)
-    spent = {target: in_own_process(given.recipe, given.store, target) for target in exporters.TARGETS}
+    spent = {target: in_own_process(given.recipe, given.store, target) for target in exporters.ALL}
     costs = [cost_of(recipe, given.store, target, *of_process) for target, of_process in spent.items()]
     screen.print(cost_table(costs))
     benches = _timed(recipe, given.store, screen)
@@ -108,16 +109,20 @@ def in_own_process(recipe: str, root: Path, what: str) -> tuple[float, int]:
     return spent.wall_seconds, spent.peak_resident_bytes
 
 
-def make_student(run: Run) -> Artifact:
-    """The recipe's quantized student, by the stages of pipeline.run."""
-    from pipeline import chain, stages
+def make_student(run: Run) -> Material:
+    """The recipe's student, by the stages of pipeline.run, and what its programs are made from."""
+    from pipeline import chain, programs, stages
 
-    recipe, sets = run.recipe, chain.Sets.of(run.recipe)
+    recipe, task, sets = run.recipe, run.recipe.task, chain.Sets.of(run.recipe)
     _, distilled = chain.distilled(run, sets)
-    pruned = run(
-        stages.Prune(distilled=distilled, questions=sets.calibration, task=recipe.task, options=recipe.prune)
+    pruned = run(stages.Prune(distilled=distilled, questions=sets.calibration, task=task, options=recipe.prune))
+    return programs.Material(
+        pruned=pruned,
+        quantized=run(stages.Quantize(pruned=pruned, options=recipe.quantize)),
+        score=run(stages.Evaluate(model=pruned, questions=sets.held_out, task=task), "student"),
+        held_out=sets.held_out,
+        calibration=sets.calibration,
     )
-    return run(stages.Quantize(pruned=pruned, options=recipe.quantize))
 
 
 def cost_of(recipe: Recipe, root: Path, target: str, wall_seconds: float, peak_resident_bytes: int) -> Cost:
@@ -187,36 +192,17 @@ def _met(value: float, relation: str, limit: float) -> str:
 
 def _timed(recipe: Recipe, root: Path, screen: Console) -> dict[str, tuple[Latency | None, Any]]:
     """Each program's latency and bench.json, measured now; its baselines are reused once made."""
-    from pipeline import stages
+    from pipeline import programs
     from pipeline.runs import Run
     from pipeline.stages import bench
 
     run, now = (Run(recipe, _store(recipe, root, fresh=fresh), screen, dry=False) for fresh in (False, True))
-    precision, options = stages.precision_of(recipe.quantize), recipe.bench
+    material = make_student(Run(recipe, _store(recipe, root), Console(quiet=True), dry=True))
     found: dict[str, tuple[Latency | None, Any]] = {}
-    for target in exporters.TARGETS:
-        exporter, export = exporters.get(target), _export(recipe, root, target)
-        program = run(export, target)
-        baselines = {
-            peer: run(
-                stages.Baseline(
-                    shape=options.baseline, exporter=exporter, precision=peer, length=options.length
-                ),
-                f"{target} {peer}",
-            )
-            for peer in run.peers(exporter, program)
-        }
-        made = now(
-            stages.Bench(
-                exported=program,
-                quantized=export.quantized,
-                exporter=exporter,
-                baselines=baselines,
-                options=options,
-                precision=precision,
-            ),
-            target,
-        )
+    for target in exporters.ALL:
+        exporter = exporters.get(target)
+        program = run(programs.export(run, exporter, material), target)
+        made = programs.timed(run, exporter, material, program, now)
         record = json.loads((made.path / bench.RESULT).read_text(encoding="utf-8"))
         found[target] = bench.latency_of(made.path, bench.CANDIDATE), record
     return found
@@ -230,19 +216,11 @@ def _store(recipe: Recipe, root: Path, *, fresh: bool = False) -> Store:
 
 def _export(recipe: Recipe, root: Path, target: str) -> Export:
     """Stage export of the student that the first child left in the store."""
-    from pipeline import chain, stages
+    from pipeline import programs
     from pipeline.runs import Run
 
-    quantized = make_student(Run(recipe, _store(recipe, root), Console(quiet=True), dry=True))
-    return stages.Export(
-        quantized=quantized,
-        exporter=exporters.get(target),
-        model_name=recipe.name,
-        precision=stages.precision_of(recipe.quantize),
-        task=recipe.task,
-        options=recipe.export,
-        calibration=chain.Sets.of(recipe).calibration,
-    )
+    run = Run(recipe, _store(recipe, root), Console(quiet=True), dry=True)
+    return programs.export(run, exporters.get(target), make_student(run))
 
 
 def _flags() -> argparse.ArgumentParser:
@@ -258,7 +236,7 @@ def _flags() -> argparse.ArgumentParser:
     parser.add_argument(
         "--store", type=Path, default=Path("runs/store"), help="stage results (default: runs/store)"
     )
-    parser.add_argument("--one", choices=(STUDENT, *exporters.TARGETS), help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=(STUDENT, *exporters.ALL), help=argparse.SUPPRESS)
     return parser
 
 

@@ -56,15 +56,11 @@ def main() -> None:
 
 def export_all(run: Run, folder: Path, chosen: Sequence[Exporter], out: Path) -> None:
     """Checkpoint → graph → quantize → export → verify → bundle."""
-    from pipeline import stages
-    from pipeline.report.summary import Row
-    from pipeline.runs import replace_folder
+    from pipeline import programs, stages
     from pipeline.stages.adopt import OWN_ANSWERS, examples_of
-    from pipeline.stages.bundle import FOLDER
     from pipeline.tasks.methods import methods_of
 
     recipe, task, methods = run.recipe, run.recipe.task, methods_of(run.recipe.task)
-    precision = stages.precision_of(recipe.quantize)
     if recipe.data.eval.source != OWN_ANSWERS:
         methods.examples(recipe.data.eval).identity()  # a bad file is refused before anything is made
     adopted = run(stages.Adopt(folder=folder, task=task))
@@ -78,57 +74,18 @@ def export_all(run: Run, folder: Path, chosen: Sequence[Exporter], out: Path) ->
     score = run(stages.Evaluate(model=adopted, questions=held_out, task=task), "checkpoint")
     run.evaluated("checkpoint", adopted, score)
 
+    material = programs.Material(
+        pruned=adopted,
+        quantized=quantized,
+        score=score,
+        held_out=held_out,
+        calibration=calibration,
+        steps=("quantized to int8",) if recipe.quantize.linears == "int8" else (),
+    )
+    references = programs.references(run, [exporter.activations for exporter in chosen], material)
     for exporter in chosen:
-        target = exporter.target
-        export = stages.Export(
-            quantized=quantized,
-            exporter=exporter,
-            model_name=recipe.name,
-            precision=precision,
-            task=task,
-            options=recipe.export,
-            calibration=calibration,
-        )
-        program = run(export, target)
-        check = stages.Verify(
-            exported=program,
-            quantized=quantized,
-            exporter=exporter,
-            questions=held_out,
-            task=task,
-            tolerance=recipe.verify,
-        )
-        verified = run(check, target)
-        run.judge(check, verified)
-        bundle = run(
-            stages.MakeBundle(
-                model_name=recipe.name,
-                exported=program,
-                quantized=quantized,
-                verified=verified,
-                exporter=exporter,
-                golden=held_out,
-                task=task,
-                golden_cases=recipe.verify.golden_cases,
-                data=recipe.data,
-                teacher=recipe.teacher,
-                steps=("quantized to int8",) if precision == "int8" else (),
-            ),
-            target,
-        )
-        replace_folder(bundle.path / FOLDER, out / target)
-        run.bundles[target] = target
-        run.rows.append(
-            Row(
-                label=target,
-                kind="artifact",
-                parameters=None,
-                scores={name: verified.metrics[name] for name in methods.metrics},
-                questions=int(verified.metrics["questions"]),
-                size_bytes=int(program.metrics["size_bytes"]),
-                latency=None,
-            )
-        )
+        made = programs.made(run, exporter, material, references)
+        run.deliver(exporter.target, made.program, made.verified, made.bundle, out)
     run.screen.print()
     run.screen.print(_table(run.rows, f"on: {run.asked} of {recipe.data.eval.source}"))
     for target, name in run.bundles.items():
@@ -209,9 +166,7 @@ def _flags() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("checkpoint", metavar="FOLDER-OR-HUB-ID", help="with a head for questions or texts")
-    parser.add_argument(
-        "--target", default="coreml", help="coreml, executorch, tflite, a comma list, or all (default: coreml)"
-    )
+    parser.add_argument("--target", default="coreml", help="a target, a comma list, or all (default: coreml)")
     parser.add_argument("--out", type=Path, help="bundles go here (default: runs/CHECKPOINT)")
     parser.add_argument("--max-length", type=int, help="tokens (default: 384 for questions, 128 for texts)")
     parser.add_argument(

@@ -50,8 +50,7 @@ def main() -> None:
 
 def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
     """The pipeline, stage by stage: this is the page to read."""
-    from exporters.linting import inspection
-    from pipeline import chain, stages
+    from pipeline import chain, programs, stages
 
     recipe, task = run.recipe, run.recipe.task
     sets = chain.checked(recipe)
@@ -63,101 +62,24 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
     student = run(stages.Prune(distilled=distilled, questions=calibration, task=task, options=recipe.prune))
     quantized = run(stages.Quantize(pruned=student, options=recipe.quantize))
     for model, who in ((teacher, "teacher"), (distilled, "distilled"), (student, "student")):
-        score = run(stages.Evaluate(model=model, questions=held_out, task=task), who)
+        score = run(stages.Evaluate(model=model, questions=held_out, task=task), who)  # the last: the student's
         run.evaluated(who, model, score)
     torch_bench = stages.BenchTorch(teacher=teacher, student=student, options=recipe.bench)
     run.timed("torch", run(torch_bench, "torch"))
-    references = {
-        name: run(
-            stages.Reference(
-                model=model,
-                quantized=is_quantized,
-                activations=activations,
-                questions=held_out,
-                task=task,
-                tolerance=recipe.verify,
-            ),
-            name,
-        )
-        for name, (model, is_quantized, activations) in stages.references_of(
-            [exporter.activations for exporter in chosen], student, quantized
-        ).items()
-    }
+    material = programs.Material(
+        pruned=student, quantized=quantized, score=score, held_out=held_out, calibration=calibration
+    )
+    references = programs.references(run, [exporter.activations for exporter in chosen], material)
 
-    checked = {}
+    verified = {}
     for exporter in chosen:
         target = exporter.target
-        export = stages.Export(
-            quantized=quantized,
-            exporter=exporter,
-            model_name=recipe.name,
-            precision=stages.precision_of(recipe.quantize),
-            task=task,
-            options=recipe.export,
-            calibration=calibration,
-            score=score,  # The last one: the student's.
-            scored_on=recipe.data.eval.source,
-        )
-        program = run(export, target)
-        lint = stages.Lint(
-            exported=program,
-            quantized=quantized,
-            exporter=exporter,
-            calibration=calibration,
-            task=task,
-            linter=inspection,
-        )
-        stages.refuse_errors(run(lint, target))
-        check = stages.Verify(
-            exported=program,
-            quantized=quantized,
-            references=references,
-            exporter=exporter,
-            questions=held_out,
-            task=task,
-            tolerance=recipe.verify,
-        )
-        verified = checked[target] = run(check, target)
-        run.judge(export, check, verified)
-        bundle = run(
-            stages.MakeBundle(
-                model_name=recipe.name,
-                exported=program,
-                quantized=quantized,
-                verified=verified,
-                exporter=exporter,
-                golden=held_out,
-                task=task,
-                golden_cases=recipe.verify.golden_cases,
-                data=recipe.data,
-                teacher=recipe.teacher,
-            ),
-            target,
-        )
-        baselines = {
-            precision: run(
-                stages.Baseline(
-                    shape=recipe.bench.baseline,
-                    exporter=exporter,
-                    precision=precision,
-                    length=recipe.bench.length,
-                ),
-                f"{target} {precision}",
-            )
-            for precision in run.peers(exporter, program)
-        }
-        bench = stages.Bench(
-            exported=program,
-            quantized=quantized,
-            exporter=exporter,
-            baselines=baselines,
-            options=recipe.bench,
-            precision=stages.precision_of(recipe.quantize),
-        )
-        run.timed(target, run(bench, target))
-        run.deliver(target, program, verified, bundle, out)
+        made = programs.made(run, exporter, material, references)
+        verified[target] = made.verified
+        run.timed(target, programs.timed(run, exporter, material, made.program))
+        run.deliver(target, made.program, made.verified, made.bundle, out)
     agreement = stages.Agree(
-        quantized=quantized, references=references, verified=checked, questions=held_out, task=task
+        quantized=quantized, references=references, verified=verified, questions=held_out, task=task
     )
     run.compared(run(agreement), out)
     run.finish(out)
@@ -170,9 +92,7 @@ def _flags() -> argparse.ArgumentParser:
         epilog=console.EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--target", default="coreml", help="coreml, executorch, tflite, a comma list, or all (default: coreml)"
-    )
+    parser.add_argument("--target", default="coreml", help="a target, a comma list, or all (default: coreml)")
     parser.add_argument("--out", type=Path, help="bundles and report go here (default: runs/RECIPE)")
     parser.add_argument("--list-recipes", action="store_true", help="name the shipped recipes and stop")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and what would be reused")

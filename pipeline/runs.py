@@ -175,9 +175,12 @@ class Run:
             return
         replace_folder(bundle.path / FOLDER, out / target)
         self.bundles[target] = target
-        latency = latency_of(self.timings[target].path, CANDIDATE)
+        timing = self.timings.get(target)
+        latency = latency_of(timing.path, CANDIDATE) if timing else None
         not_run = next(verdict.not_run for verdict in self.verdicts if verdict.target == target)
-        note = "" if latency else "evaluated op by op; this machine has no runtime for it to time"
+        note = (
+            "evaluated op by op; this machine has no runtime for it to time" if timing and not latency else ""
+        )
         self.rows.append(
             Row(
                 label=target,
@@ -219,8 +222,8 @@ class Run:
         self.screen.print()
         self.screen.print(table.result_table(summary))
         for target, folder in self.bundles.items():
-            self.screen.print(f"bundle  {target:12}{out / folder}")
-        self.screen.print(f"report              {out / page.REPORT}")
+            self.screen.print(f"bundle  {target:18}{out / folder}")
+        self.screen.print(f"report                    {out / page.REPORT}")
 
 
 _SHOWN = {
