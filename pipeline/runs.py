@@ -178,9 +178,8 @@ class Run:
         timing = self.timings.get(target)
         latency = latency_of(timing.path, CANDIDATE) if timing else None
         not_run = next(verdict.not_run for verdict in self.verdicts if verdict.target == target)
-        note = (
-            "evaluated op by op; this machine has no runtime for it to time" if timing and not latency else ""
-        )
+        untimed = "evaluated op by op; this machine has no runtime for it to time"
+        note = untimed if timing and not latency else ""
         self.rows.append(
             Row(
                 label=target,
