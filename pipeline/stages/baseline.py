@@ -54,7 +54,7 @@ class Baseline:
     length: int
 
     name = "baseline"
-    version = 1
+    version = 2
 
     def settings(self) -> Mapping[str, Any]:
         return {

@@ -43,7 +43,7 @@ class Export:
     """What its examples were read from."""
 
     name = "export"
-    version = 2
+    version = 3
 
     def settings(self) -> Mapping[str, Any]:
         return {
