@@ -22,6 +22,7 @@ from pipeline.stages.agree import read as read_agreement
 from pipeline.stages.baseline import TITLES, Precision
 from pipeline.stages.bench import CANDIDATE, is_emulated, latency_of
 from pipeline.stages.bundle import FOLDER
+from pipeline.stages.export import BESIDE
 from pipeline.stages.cause import cause_of
 from pipeline.stages.verify import judge
 from pipeline.store import Stage, Store, key_of, provenance, tool_version
@@ -175,6 +176,8 @@ class Run:
             return
         replace_folder(bundle.path / FOLDER, out / target)
         self.bundles[target] = target
+        if (program.path / BESIDE).is_dir():
+            replace_folder(program.path / BESIDE, out / BESIDE / target)
         timing = self.timings.get(target)
         latency = latency_of(timing.path, CANDIDATE) if timing else None
         not_run = next(verdict.not_run for verdict in self.verdicts if verdict.target == target)
