@@ -22,8 +22,8 @@ from pipeline.stages.agree import read as read_agreement
 from pipeline.stages.baseline import TITLES, Precision
 from pipeline.stages.bench import CANDIDATE, is_emulated, latency_of
 from pipeline.stages.bundle import FOLDER
-from pipeline.stages.export import BESIDE
 from pipeline.stages.cause import cause_of
+from pipeline.stages.export import BESIDE
 from pipeline.stages.verify import judge
 from pipeline.store import Stage, Store, key_of, provenance, tool_version
 from pipeline.tasks.methods import methods_of
