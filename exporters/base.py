@@ -231,6 +231,14 @@ def int8_table(weight: torch.Tensor) -> torch.nn.Module:
     return Int8Table()
 
 
+def traced_longest(longest: int) -> int:
+    """The longest window to trace for, where that takes a range of lengths: one that holds 2 and 3 tokens.
+
+    torch.export makes a dimension of 1 a constant and refuses a range of one length.
+    """
+    return max(longest, 3)
+
+
 def versions(packages: tuple[str, ...]) -> dict[str, str]:
     """Distribution name → installed version."""
     return {package: importlib.metadata.version(package) for package in packages}

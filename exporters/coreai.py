@@ -25,6 +25,7 @@ from exporters.base import (
     missing,
     quiet,
     signature,
+    traced_longest,
     versions,
 )
 from pipeline.types import Activations, MissingTool, PipelineError, Student, UsageError
@@ -127,7 +128,7 @@ def check(asset: Path, student: Student) -> None:
         raise PipelineError(f"{asset.name} takes {_listed(found.inputs)}, not {', '.join(INPUTS)} as int32")
     if dict(found.outputs) != dict.fromkeys(signature(student.outputs), "float32"):
         raise PipelineError(f"{asset.name} gives {_listed(found.outputs)}, not {', '.join(student.outputs)}")
-    if found.lengths[-1] != student.max_length:
+    if found.lengths[-1] != traced_longest(student.max_length):
         raise PipelineError(f"{asset.name} takes {found.lengths[-1]} tokens, not {student.max_length}")
     content, int8 = (asset / PROGRAM).read_bytes(), 0
     if (asset / HASH).read_bytes() != hashlib.sha256(content).digest():
@@ -199,8 +200,9 @@ def _converted(module: torch.nn.Module, student: Student) -> str:
     import torch
     from coreai_torch import TorchConverter, get_decomp_table
 
-    length = torch.export.Dim("length", min=SHORTEST, max=student.max_length)
-    window = torch.zeros(1, student.max_length, dtype=torch.int32)
+    longest = traced_longest(student.max_length)
+    length = torch.export.Dim("length", min=SHORTEST, max=longest)
+    window = torch.zeros(1, longest, dtype=torch.int32)
     exported = torch.export.export(
         module, (window, torch.ones_like(window)), dynamic_shapes=({1: length}, {1: length})
     ).run_decompositions(get_decomp_table())

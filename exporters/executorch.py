@@ -20,6 +20,7 @@ from exporters.base import (
     missing,
     padded,
     quiet,
+    traced_longest,
     versions,
 )
 from exporters.executorch_beside import MAX_LENGTH, bundle, constant_methods, record
@@ -89,7 +90,7 @@ class ExecutorchRunner:
             self._program = Runtime.get().load_program(program)
             self._method = self._program.load_method("forward")
         self._tensor = torch.from_numpy
-        self.lengths = tuple(range(SHORTEST, self._longest() + 1))
+        self.lengths = tuple(range(SHORTEST, max(self._longest(), SHORTEST) + 1))
 
     def _longest(self) -> int:
         """What the program says of itself, or else what its input holds."""
@@ -122,7 +123,7 @@ def _quantized(student: Student) -> torch.fx.GraphModule:
     norms_as_products(captured)
     prepared = prepare_pt2e(captured, quantizer)
     with torch.no_grad():
-        prepared(*_window(max(student.max_length, SHORTEST)))
+        prepared(*_window(traced_longest(student.max_length)))
     converted: torch.fx.GraphModule = convert_pt2e(prepared)
     return converted
 
@@ -178,8 +179,7 @@ def _window(length: int) -> tuple[torch.Tensor, torch.Tensor]:
 def _exported(module: torch.nn.Module, longest: int) -> torch.export.ExportedProgram:
     import torch
 
-    if longest <= SHORTEST:  # a range of one length is no range to torch.export
-        return torch.export.export(module, _window(SHORTEST))
+    longest = traced_longest(longest)
     length = torch.export.Dim("length", min=SHORTEST, max=longest)
     return torch.export.export(module, _window(longest), dynamic_shapes=({1: length}, {1: length}))
 

@@ -46,7 +46,7 @@ def golden_windows(student: Student) -> list[tuple[np.ndarray, np.ndarray]]:
         return [tuple(a.astype(np.int32) for a in pair) for pair in student.calibration[:GOLDEN_WINDOWS]]  # type: ignore[misc]
     words = next(int(str(m.num_embeddings)) for m in student.module.modules() if hasattr(m, "num_embeddings"))
     random, windows = np.random.default_rng(0), []
-    for length in sorted({student.max_length, max(2, student.max_length // 2), 2}):
+    for length in sorted({max(2, student.max_length), max(2, student.max_length // 2), 2}):
         ids = random.integers(0, words, (1, length)).astype(np.int32)
         windows.append((ids, np.ones_like(ids)))
     return windows

@@ -28,6 +28,7 @@ from exporters.base import (
     missing,
     padded,
     quiet,
+    traced_longest,
     versions,
 )
 from pipeline.types import Activations, PipelineError, Student, UsageError
@@ -98,7 +99,7 @@ class ExecutorchCoreMLRunner:
         self._names, self._feeds, self._gives = payload.names, payload.feeds, payload.gives
         self._evaluate = payload.evaluator()
         self._threads = threads
-        self.lengths = tuple(range(SHORTEST, payload.longest + 1))
+        self.lengths = tuple(range(SHORTEST, max(payload.longest, SHORTEST) + 1))
 
     def __call__(self, input_ids: np.ndarray, attention_mask: np.ndarray) -> tuple[np.ndarray, ...]:
         import torch
@@ -200,8 +201,9 @@ def _program(module: torch.nn.Module, student: Student) -> bytes:
     from executorch.backends.apple.coreml.partition import CoreMLPartitioner
     from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
 
-    length = torch.export.Dim("length", min=SHORTEST, max=student.max_length)
-    window = torch.zeros(1, student.max_length, dtype=torch.int32)
+    longest = traced_longest(student.max_length)
+    length = torch.export.Dim("length", min=SHORTEST, max=longest)
+    window = torch.zeros(1, longest, dtype=torch.int32)
     exported = torch.export.export(
         module, (window, torch.ones_like(window)), dynamic_shapes=({1: length}, {1: length})
     )

@@ -27,6 +27,7 @@ from exporters.base import (
     padded,
     quiet,
     signature,
+    traced_longest,
     versions,
 )
 from pipeline.types import Activations, Student, UsageError
@@ -170,8 +171,9 @@ def _graph(module: torch.nn.Module, student: Student) -> onnx.ModelProto:
     """The module as ONNX, sequence length free, inputs and outputs by name."""
     import torch
 
-    length = torch.export.Dim("length", min=TRACED_FROM, max=student.max_length)
-    window = torch.zeros(1, student.max_length, dtype=torch.int32)
+    longest = traced_longest(student.max_length)
+    length = torch.export.Dim("length", min=TRACED_FROM, max=longest)
+    window = torch.zeros(1, longest, dtype=torch.int32)
     program = torch.onnx.export(
         module,
         (window, torch.ones_like(window)),
