@@ -15,7 +15,7 @@ run: $(VENV)/.coreml
 	$(BIN)/python -m pipeline.run --target coreml
 
 test: $(VENV)/.all
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .
