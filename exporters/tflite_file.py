@@ -8,6 +8,7 @@ has no build for today's interpreters; its few tables are written here field by 
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ _ALIGNMENT = 16
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The date of every file inside, so that bytes repeat."""
 _PARSER = "1.1.0"
+_CLASS = re.compile(r"^(?:[\w<>]+\.)+[A-Za-z]+_?")
 _IS_DESCRIPTION, _IS_VOCABULARY = 1, 5  # AssociatedFileType
 _BERT_TOKENIZER = 4  # ProcessUnitOptions
 
@@ -46,6 +48,8 @@ def finished(program: bytes, student: Student) -> bytes:
         for names, places in ((INPUTS, graph.inputs), (student.outputs, graph.outputs)):
             for place in places:
                 graph.tensors[place].name = _plain(graph.tensors[place].name.decode(), names)
+        for tensor in graph.tensors:
+            tensor.name = _short(tensor.name)
     entries = {METADATA: _metadata(student, len(model.subgraphs)), **_texts(student)}
     model.metadata = [entry for entry in model.metadata or [] if entry.name.decode() not in entries]
     for name, data in entries.items():
@@ -57,16 +61,38 @@ def finished(program: bytes, student: Student) -> bytes:
     return _with_files(_packed(model, constants), student.files)
 
 
+def alone(program: bytes, number: int) -> bytes:
+    """The program with one of its graphs and the signatures of that one, without metadata and files."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(program, 0)
+    constants = [_constant(buffer, program) for buffer in model.buffers]
+    model.subgraphs = [model.subgraphs[number]]
+    model.signatureDefs = [each for each in model.signatureDefs or [] if each.subgraphIndex == number]
+    for signature in model.signatureDefs:
+        signature.subgraphIndex = 0
+    model.metadata = model.metadataBuffer = None
+    model.buffers = [schema.BufferT() for _ in constants]
+    return _packed(model, constants)
+
+
 def _constant(buffer: Any, program: bytes) -> bytes:
     """A buffer's bytes, which lie in its table or, by offset, behind all tables."""
-    if buffer.offset:
+    if buffer.offset > 1:  # 0 and 1 stand for none.
         return program[buffer.offset : buffer.offset + buffer.size]
-    return bytes(buffer.data) if buffer.data is not None else b""
+    return np.asarray(buffer.data, np.uint8).tobytes() if buffer.data is not None else b""
 
 
 def _plain(name: str, wanted: Sequence[str]) -> str:
     """The student's own name for a tensor that the converter calls, say, seq_64_input_ids."""
     return next((plain for plain in wanted if plain in name), name)
+
+
+def _short(name: bytes | str) -> str:
+    """A name without the converter's Python classes: a.b.Layer_0/a.b.Linear_query;1 becomes 0/query;1."""
+    text = name if isinstance(name, str) else name.decode()
+    paths = ([_CLASS.sub("", part) for part in path.split("/")] for path in text.split(";"))
+    return ";".join("/".join(filter(None, path)) for path in paths)
 
 
 def _packed(model: Any, constants: Sequence[bytes]) -> bytes:

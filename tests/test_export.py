@@ -18,14 +18,24 @@ from tests.checkpoints import make
 from tests.stages.conftest import FakeExporter, install
 from tests.test_run import call, origins
 
-STAGES = ["adopt", "quantize", "evaluate checkpoint", "export fake", "verify fake", "bundle fake"]
+STAGES = [
+    "adopt",
+    "quantize",
+    "evaluate checkpoint",
+    "reference torch float32",
+    "reference torch int8 weights",
+    "export fake",
+    "lint fake",
+    "verify fake",
+    "bundle fake",
+]
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of checkpoints, named after their architectures."""
     at = tmp_path_factory.mktemp("checkpoints")
-    for name in ("bert-qa-cased-heads-of-7", "bert-classification", "bert-regression"):
+    for name in ("bert-qa-uncased", "bert-classification", "bert-regression"):
         make(name, at / name)
     return at
 
@@ -38,7 +48,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_questions(
     fake: None, checkpoints: Path, question_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    folder, out, store = checkpoints / "bert-qa-cased-heads-of-7", tmp_path / "out", tmp_path / "store"
+    folder, out, store = checkpoints / "bert-qa-uncased", tmp_path / "out", tmp_path / "store"
     flags = ("--target", "fake", "--out", out, "--store", store, "--eval-data", question_file)
     assert call(export.main, folder, *flags) == 0
     printed, err = capfd.readouterr()
@@ -47,14 +57,14 @@ def test_questions(
     assert error is not None
     assert 0 < float(error[1]) < 1e-4
     bundle = read(out / "fake")
-    assert bundle.name == "bert-qa-cased-heads-of-7"
+    assert bundle.name == "bert-qa-uncased"
     assert bundle.task == Task(max_length=384, stride=128)
-    assert bundle.program.name == "bert-qa-cased-heads-of-7_qa_seq384_int8_fake.fake"
+    assert bundle.program.name == "bert-qa-uncased_qa_seq384_int8_fake.fake"
     card = (out / "fake" / "README.md").read_text(encoding="utf-8")
     assert "It was quantized to int8, then compared" in card
     assert "distil" not in card
     assert "prun" not in card
-    assert f"bundle  fake        {out / 'fake'}" in printed
+    assert f"bundle  fake              {out / 'fake'}" in printed
     assert call(verify.main, out / "fake") == 0
     capfd.readouterr()
 
@@ -127,7 +137,7 @@ def test_flags_that_cannot_be(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     places = ("--out", tmp_path / "out", "--store", tmp_path / "store")
-    assert call(export.main, checkpoints / "bert-qa-cased-heads-of-7", *places, *flags) == 2
+    assert call(export.main, checkpoints / "bert-qa-uncased", *places, *flags) == 2
     err = capfd.readouterr().err
     assert re.fullmatch(rf"error: .*{sentence}.*\n", err)
     assert not (tmp_path / "out").exists()

@@ -59,6 +59,12 @@ class Entry:
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
 
+    @property
+    def longest(self) -> float:
+        """The longest window that the first input takes; 0 where it is no window."""
+        last = self.inputs[0].shape[-1:] if self.inputs else ()
+        return max((math.inf if size.longest is None else size.longest for size in last), default=0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constant:
@@ -123,12 +129,17 @@ class Graph:
         """Names of the first entry's inputs, in their positions."""
         return tuple(value.name for value in self.entries[0].inputs)
 
+    @property
+    def widest(self) -> Entry:
+        """The entry that takes the longest windows, the first of equal ones."""
+        return max(self.entries, key=lambda entry: entry.longest)
+
     def feeds(self, windows: Windows) -> Iterator[list[np.ndarray]]:
-        """Every window as the first entry takes it: its inputs in their positions, padded to its length.
+        """Every window as the widest entry takes it: its inputs in their positions, padded to its length.
 
         Raises UsageError when it takes something else than windows of ids.
         """
-        values = self.entries[0].inputs
+        values = self.widest.inputs
         if len(values) != len(INPUTS) or any(value.name not in ("", *INPUTS) for value in values):
             raise UsageError(f"its inputs are {', '.join(self.inputs())}, not {' and '.join(INPUTS)}")
         last = values[0].shape[-1]

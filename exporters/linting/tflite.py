@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from exporters import tflite_file
 from exporters.base import quiet
 from exporters.linting.graph import (
     Constant,
@@ -77,9 +78,9 @@ def _graph(path: Path, data: bytes, model: Any, schema: Any) -> Graph:
     constants: dict[str, Constant] = {}
     operations: list[Operation] = []
     types: dict[str, str] = {}
-    taken = delegated(path)
-    first = [operator.opcodeIndex for operator in model.subgraphs[0].operators]
+    called = {0, *(each.subgraphIndex for each in model.signatureDefs or [])}
     for number, graph in enumerate(model.subgraphs):
+        taken = delegated(path, number) if number in called else set()
         names = [_label(number, index, tensor) for index, tensor in enumerate(graph.tensors)]
         for index, tensor in enumerate(graph.tensors):
             array = _array(tensor, model.buffers[tensor.buffer], data, kinds[tensor.type])
@@ -91,8 +92,6 @@ def _graph(path: Path, data: bytes, model: Any, schema: Any) -> Graph:
                     storage=str(tensor.buffer),
                     size_bytes=array.nbytes,
                 )
-        # Only the first subgraph's nodes can be seen; one of the same operations is taken in the same places.
-        alike = [operator.opcodeIndex for operator in graph.operators] == first
         for place, operator in enumerate(graph.operators):
             code = model.operatorCodes[operator.opcodeIndex]
             kind = codes[max(code.builtinCode, code.deprecatedBuiltinCode)]
@@ -111,7 +110,7 @@ def _graph(path: Path, data: bytes, model: Any, schema: Any) -> Graph:
                     inputs=tuple(names[index] for index in inputs),
                     outputs=outputs,
                     flops=_flops(kind, operator, graph.tensors),
-                    delegated=alike and place in taken,
+                    delegated=place in taken,
                 )
             )
     return Graph(
@@ -209,12 +208,12 @@ def _metadata(path: Path, model: Any) -> dict[str, str]:
     return found
 
 
-def delegated(path: Path) -> set[int]:
-    """The places of the operations that XNNPACK takes here from the file's first subgraph.
+def delegated(path: Path, number: int) -> set[int]:
+    """The places of the operations that XNNPACK takes here from one of the file's subgraphs.
 
     A DELEGATE node stands for every operation between its inputs and its outputs.
     """
-    nodes = _interpreter(path)._get_ops_details()
+    nodes = _interpreter(path, number)._get_ops_details()
     originals = [node for node in nodes if node["op_name"] != "DELEGATE"]
     producers = {int(out): place for place, node in enumerate(originals) for out in node["outputs"]}
     taken: set[int] = set()
@@ -233,12 +232,16 @@ def delegated(path: Path) -> set[int]:
     return taken
 
 
-def _interpreter(path: Path, **options: Any) -> Any:
+def _interpreter(path: Path, number: int, **options: Any) -> Any:
+    """One subgraph in LiteRT's interpreter, which shows nodes and values of a file's first only."""
+    given: dict[str, Any] = {"model_path": str(path)}
+    if number:
+        given = {"model_content": tflite_file.alone(path.read_bytes(), number)}
     with quiet():
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            interpreter = Interpreter(model_path=str(path), num_threads=1, **options)
+            interpreter = Interpreter(**given, num_threads=1, **options)
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
@@ -247,20 +250,19 @@ def _interpreter(path: Path, **options: Any) -> Any:
 
 
 def watch(graph: Graph, windows: Windows) -> dict[str, float]:
-    """Value → largest magnitude; without a delegate, which would keep its values to itself.
-
-    The interpreter shows the tensors of the first subgraph only.
-    """
+    """Value → largest magnitude in the widest signature; without a delegate, which would keep its values."""
+    number = int(graph.widest.inputs[0].key.partition(":")[0] or 0)
     with quiet():
         from ai_edge_litert.interpreter import OpResolverType
     interpreter = _interpreter(
         graph.path,
+        number,
         experimental_preserve_all_tensors=True,
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
     computed = {int(out) for node in interpreter._get_ops_details() for out in node["outputs"]}
     labels = {
-        detail["index"]: f"0:{detail['index']} {detail['name']}".strip()
+        detail["index"]: f"{number}:{detail['index']} {detail['name']}".strip()
         for detail in interpreter.get_tensor_details()
         if detail["dtype"] is np.float32 and detail["index"] in computed
     }

@@ -33,6 +33,7 @@ OUTSIDE = {
     "full_like",
     "_to_dim_order_copy",
     "select_copy",
+    "squeeze_copy",
     "sym_size",
     "unsqueeze_copy",
 }
