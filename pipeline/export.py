@@ -89,7 +89,7 @@ def export_all(run: Run, folder: Path, chosen: Sequence[Exporter], out: Path) ->
     run.screen.print()
     run.screen.print(_table(run.rows, f"on: {run.asked} of {recipe.data.eval.source}"))
     for target, name in run.bundles.items():
-        run.screen.print(f"bundle  {target:12}{out / name}")
+        run.screen.print(f"bundle  {target:18}{out / name}")
 
 
 def _table(rows: Sequence[Row], where: str) -> Table:

@@ -50,6 +50,7 @@ def test_questions(
 ) -> None:
     folder, out, store = checkpoints / "bert-qa-uncased", tmp_path / "out", tmp_path / "store"
     flags = ("--target", "fake", "--out", out, "--store", store, "--eval-data", question_file)
+    flags = (*flags, "--precision", "float32")  # int8 moves some answers of weights that are random
     assert call(export.main, folder, *flags) == 0
     printed, err = capfd.readouterr()
     assert (err, list(origins(printed))) == ("", STAGES)
@@ -59,9 +60,9 @@ def test_questions(
     bundle = read(out / "fake")
     assert bundle.name == "bert-qa-uncased"
     assert bundle.task == Task(max_length=384, stride=128)
-    assert bundle.program.name == "bert-qa-uncased_qa_seq384_int8_fake.fake"
+    assert bundle.program.name == "bert-qa-uncased_qa_seq384_float32_fake.fake"
     card = (out / "fake" / "README.md").read_text(encoding="utf-8")
-    assert "It was quantized to int8, then compared" in card
+    assert "It was compared with the torch student" in card
     assert "distil" not in card
     assert "prun" not in card
     assert f"bundle  fake              {out / 'fake'}" in printed
