@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MODULES = ("litert_torch", "ai_edge_quantizer", "ai_edge_litert")
 WEIGHT_BITS = 8
-APART_FROM = 192
+APART_FROM = 256
 """Tokens from which attention is computed head by head: up to there, all heads' scores fit a core's cache."""
 AT_ONCE = 4
 """Tensors joined by one operation: XNNPACK takes up to five."""
