@@ -49,8 +49,8 @@ def test_questions(
     fake: None, checkpoints: Path, question_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder, out, store = checkpoints / "bert-qa-uncased", tmp_path / "out", tmp_path / "store"
-    flags = ("--target", "fake", "--out", out, "--store", store, "--eval-data", question_file)
-    flags = (*flags, "--precision", "float32")  # int8 moves some answers of weights that are random
+    data = ("--eval-data", question_file, "--precision", "float32")  # int8 moves answers of random weights
+    flags = ("--target", "fake", "--out", out, "--store", store, *data)
     assert call(export.main, folder, *flags) == 0
     printed, err = capfd.readouterr()
     assert (err, list(origins(printed))) == ("", STAGES)
