@@ -302,6 +302,9 @@ class Verify(Record):
     """
     min_quantized_agreement: Fraction = 0.98
     """The same share, against torch quantized as the runtime computes."""
+    min_tensor_agreement: Fraction = 0.9
+    """Stands for both shares where a runtime gives a linear's whole input one scale (ONNX Runtime): its steps
+    are coarser, and more answers move."""
     max_f1_drop: Annotated[float, Field(ge=0)] = 1.0
     """Points of F1, or of another task's first metric."""
     golden_cases: Count = 12

@@ -147,7 +147,7 @@ class Run:
         """
         if self.dry:
             return
-        verdict = judge(verified, self.recipe.verify)
+        verdict = judge(verified, self.recipe.verify, check.exporter.activations)
         self.verdicts.append(verdict)
         if verdict.not_run:
             self.screen.print(f"  {verdict.target}: not run: {verdict.not_run}", markup=False)

@@ -29,7 +29,7 @@ from pipeline.stages.reference import CALLED, FLOAT32, WEIGHTS
 from pipeline.tasks.base import Extent
 from pipeline.tasks.dataset import ExampleSet
 from pipeline.tasks.methods import methods_of
-from pipeline.types import Answerer, Artifact, Progress
+from pipeline.types import Activations, Answerer, Artifact, Progress
 
 RESULT = "verification.json"
 
@@ -198,18 +198,21 @@ def _write(out: Path, record: dict[str, Any]) -> Mapping[str, float]:
     return metrics
 
 
-def judge(verified: Artifact, tolerance: Tolerance) -> Verdict:
+def judge(verified: Artifact, tolerance: Tolerance, activations: Activations = "int8-row") -> Verdict:
     """Holds a verification against a tolerance; a program that was not run gets neither verdict."""
     record = json.loads((verified.path / RESULT).read_text(encoding="utf-8"))
     metrics = record["metrics"]
     if "not_run" in record:
         return Verdict(target=record["target"], questions=0, checks=(), not_run=record["not_run"])
     worst = record["adversarial"]["worst"]
+    same, alike = tolerance.min_span_agreement, tolerance.min_quantized_agreement
+    if activations == "int8-tensor":
+        same = alike = tolerance.min_tensor_agreement
     limits = (
         ("sqnr_db", "≥", tolerance.min_sqnr_db),
-        (record["agreement"], "≥", tolerance.min_span_agreement),
-        ("quantized_agreement", "≥", tolerance.min_quantized_agreement),
-        ("float_agreement", "≥", tolerance.min_span_agreement),
+        (record["agreement"], "≥", same),
+        ("quantized_agreement", "≥", alike),
+        ("float_agreement", "≥", same),
         (f"{record['primary']}_drop", "≤", tolerance.max_f1_drop),
         ("adversarial_sqnr_db", "≥", tolerance.min_sqnr_db),
         ("padding_sqnr_db", "≥", tolerance.min_sqnr_db),

@@ -342,3 +342,17 @@ def test_a_failed_verdict_makes_no_bundle(
     }
     assert "verify" in kinds
     assert "bundle" not in kinds
+
+
+def test_one_scale_a_tensor_is_held_to_its_own_share(chain: Chain) -> None:
+    verified, tolerance = chain.made["verify"], Tolerance(min_span_agreement=0.2, min_tensor_agreement=0.3)
+    shares = ("span_agreement", "quantized_agreement", "float_agreement")
+    by_row, by_tensor = (
+        {check.name: check.limit for check in judge(verified, tolerance, kind).checks}
+        for kind in ("int8-row", "int8-tensor")
+    )
+    assert [by_row[name] for name in shares] == [0.2, tolerance.min_quantized_agreement, 0.2]
+    assert [by_tensor[name] for name in shares] == [0.3, 0.3, 0.3]
+    assert {k: v for k, v in by_row.items() if k not in shares} == {
+        k: v for k, v in by_tensor.items() if k not in shares
+    }
