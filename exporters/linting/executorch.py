@@ -343,7 +343,10 @@ def _node(node: Mapping[str, Any], names: Mapping[int, str], shapes: Mapping[int
 
 
 def watch(graph: Graph, windows: Windows) -> dict[str, float]:
-    """Value → largest magnitude, of what kernels and partitions give; inside a partition nothing is seen."""
+    """Value → largest magnitude, of what kernels and partitions give; inside a partition nothing is seen.
+
+    Raises UsageError where the program's delegate is not in the wheel's runtime.
+    """
     with quiet():
         import torch
         from executorch.devtools import Inspector
@@ -354,7 +357,11 @@ def watch(graph: Graph, windows: Windows) -> dict[str, float]:
             module = portable_lib._load_for_executorch(
                 str(graph.path), enable_etdump=True, debug_buffer_size=graph.trace_bytes
             )
-            module.forward(tuple(torch.from_numpy(array) for array in feeds))
+            try:
+                module.forward(tuple(torch.from_numpy(array) for array in feeds))
+            except RuntimeError as error:
+                reason = str(error).partition("\n")[0]
+                raise UsageError(f"the runtime here does not run it ({reason})") from None
             with tempfile.TemporaryDirectory() as scratch:
                 trace, values = (str(Path(scratch, name)) for name in ("trace.etdp", "values.bin"))
                 module.write_etdump_result_to_file(trace, values)

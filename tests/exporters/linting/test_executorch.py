@@ -204,3 +204,10 @@ def test_a_damaged_file_is_one_sentence(damage: bytes, tmp_path: Path) -> None:
     path.write_bytes(damage)
     with pytest.raises(UsageError, match=r"broken\.pte .*export it again"):
         inspect(path)
+
+
+def test_a_program_of_another_delegate_is_looked_at_and_not_run(program: Callable[..., Lowered]) -> None:
+    windows = [(np.ones((1, 5), np.int32),) * 2]
+    seen = inspect(program("executorch-coreml").path, windows=windows)
+    assert "the runtime here does not run it" in seen.skipped["activation-range"]
+    assert not any(each.severity == "error" for each in seen.findings)
