@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,9 +102,11 @@ def test_a_missing_peer_is_a_sentence_with_a_command(monkeypatch: pytest.MonkeyP
 
 def test_memory_above_a_moment_is_what_was_taken_since() -> None:
     memory = loading.Memory()
-    held = np.ones(50_000_000, np.uint8)
+    # What is freed of a mapping goes back to the system at once.
+    held = mmap.mmap(-1, 50_000_000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    held.write(b"1" * 50_000_000)
     resident, anonymous = memory.resident(), memory.anonymous()
-    del held
+    held.close()
     after, peak = memory.resident(), memory.peak()
     assert None not in (resident, anonymous, after, peak)
     assert 45e6 < (resident or 0) < 60e6
