@@ -104,7 +104,8 @@ def test_memory_above_a_moment_is_what_was_taken_since() -> None:
     memory = loading.Memory()
     # What is freed of a mapping goes back to the system at once.
     held = mmap.mmap(-1, 50_000_000, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    held.write(b"1" * 50_000_000)
+    for _ in range(50):
+        held.write(b"1" * 1_000_000)
     resident, anonymous = memory.resident(), memory.anonymous()
     held.close()
     after, peak = memory.resident(), memory.peak()
