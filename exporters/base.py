@@ -210,27 +210,6 @@ def int8_rows(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return (weight.detach() / scale).round().char(), scale
 
 
-def int8_table(weight: torch.Tensor) -> torch.nn.Module:
-    """An embedding that keeps int8 rows and a scale for each, for runtimes without a quantized lookup."""
-    import torch
-
-    class Int8Table(torch.nn.Module):
-        rows: torch.Tensor
-        scale: torch.Tensor
-
-        def __init__(self) -> None:
-            super().__init__()
-            rows, scale = int8_rows(weight)
-            self.register_buffer("rows", rows)
-            self.register_buffer("scale", scale)
-
-        def forward(self, places: torch.Tensor) -> torch.Tensor:
-            lookup = torch.nn.functional.embedding
-            return lookup(places, self.rows).to(torch.float32) * lookup(places, self.scale)
-
-    return Int8Table()
-
-
 def traced_longest(longest: int) -> int:
     """The longest window to trace for, where that takes a range of lengths: one that holds 2 and 3 tokens.
 

@@ -6,7 +6,6 @@ and its notes on source files left out, by writing the program as text and readi
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import re
@@ -28,6 +27,7 @@ from exporters.base import (
     traced_longest,
     versions,
 )
+from exporters.int8_modules import ROLES, with_int8_layers
 from pipeline.types import Activations, MissingTool, PipelineError, Student, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ SHORTEST = 2
 """torch.export makes a dimension of 1 a constant, so that a program takes at least two tokens."""
 PROGRAM, HASH, METADATA = "main.mlirb", "main.hash", "metadata.json"
 """What an asset consists of."""
-ROLES = ("embedding", "linear")
 CREATED = "19700101T000000Z"
 """The format wants a date; a true one would change the bytes of every run."""
 LONGEST_KEY = "max_length"
@@ -161,42 +160,16 @@ def _quantized(student: Student) -> torch.nn.Module:
     """A copy of the student whose int8 weights are integers and scales in Core AI's own operation for them."""
     import torch
 
-    module = copy.deepcopy(student.module).eval()
-    for role in ROLES:
-        for path, weight in int8_weights(student, role).items():
-            layer = module.get_submodule(path)
-            bias = layer.bias if isinstance(layer, torch.nn.Linear) else None
-            module.set_submodule(path, _int8_layer(role, weight, bias))
-    return module
+    def dense(rows: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = torch.ops.coreai.constexpr_blockwise_shift_scale(rows, scale)
+        return made
 
-
-def _int8_layer(role: str, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.nn.Module:
-    """A linear or an embedding over a dequantized weight."""
-    import torch
-
-    class Int8Layer(torch.nn.Module):
-        rows: torch.Tensor
-        scale: torch.Tensor
-
-        def __init__(self) -> None:
-            super().__init__()
-            rows, scale = int8_rows(weight)
-            self.register_buffer("rows", rows)
-            self.register_buffer("scale", scale)
-            self.bias = bias
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            whole = torch.ops.coreai.constexpr_blockwise_shift_scale(self.rows, self.scale)
-            if role == "embedding":
-                return torch.nn.functional.embedding(x, whole)
-            return torch.nn.functional.linear(x, whole, self.bias)
-
-    return Int8Layer()
+    return with_int8_layers(student, dense)
 
 
 def _converted(module: torch.nn.Module, student: Student) -> str:
     """The program as text."""
-    import coreai_torch._compression.custom_layers  # noqa: F401  (registers the operation of _int8_layer)
+    import coreai_torch._compression.custom_layers  # noqa: F401  (registers the operation of _quantized)
     import torch
     from coreai_torch import TorchConverter, get_decomp_table
 

@@ -15,7 +15,6 @@ from exporters.base import (
     Exporter,
     Lowered,
     cut,
-    int8_rows,
     int8_weights,
     missing,
     padded,
@@ -25,6 +24,7 @@ from exporters.base import (
 )
 from exporters.executorch_beside import MAX_LENGTH, bundle, constant_methods, record
 from exporters.executorch_xnnpack import partitioner
+from exporters.int8_modules import int8_table
 from exporters.rewrites import heads_apart, norms_as_products
 from pipeline.types import Activations, Student
 
@@ -144,30 +144,12 @@ def _dynamic_int8() -> Any:
 
 
 def _int8_table(weight: torch.Tensor) -> torch.nn.Module:
-    """An embedding that keeps int8 rows and a scale for each: the runtime has no kernel for a quantized one.
-
-    Gathered rows become float by an operation of the delegate, on a grid of step 1.
-    """
+    """Int8 rows and their scales; rows become float by an operation of the delegate, on a grid of step 1."""
     import torch
     from torch.ao.quantization.fx import _decomposed  # noqa: F401  registers quantized_decomposed
 
-    class Int8Table(torch.nn.Module):
-        rows: torch.Tensor
-        scale: torch.Tensor
-
-        def __init__(self) -> None:
-            super().__init__()
-            rows, scale = int8_rows(weight)
-            self.register_buffer("rows", rows)
-            self.register_buffer("scale", scale)
-
-        def forward(self, places: torch.Tensor) -> torch.Tensor:
-            lookup = torch.nn.functional.embedding
-            as_float = torch.ops.quantized_decomposed.dequantize_per_tensor.default
-            rows: torch.Tensor = as_float(lookup(places, self.rows), 1.0, 0, -128, 127, torch.int8)
-            return rows * lookup(places, self.scale)
-
-    return Int8Table()
+    as_float = torch.ops.quantized_decomposed.dequantize_per_tensor.default
+    return int8_table(weight, lambda rows: as_float(rows, 1.0, 0, -128, 127, torch.int8))
 
 
 def _window(length: int) -> tuple[torch.Tensor, torch.Tensor]:

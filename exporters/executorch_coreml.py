@@ -6,7 +6,6 @@ out of the program and evaluated op by op, fed as the program's one instruction 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import uuid
@@ -31,6 +30,7 @@ from exporters.base import (
     traced_longest,
     versions,
 )
+from exporters.int8_modules import ROLES, with_int8_layers
 from pipeline.types import Activations, PipelineError, Student, UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ DELEGATE = "CoreMLBackend"
 PACKAGE, METADATA = Path("lowered_module/model.mlpackage"), Path("lowered_module/metadata.json")
 """Where the delegate's payload keeps the package, and the order of its inputs and outputs."""
 PROFILING = (Path("lowered_module/debug_info.json"), PACKAGE / "executorch_debug_handle_mapping.json")
-ROLES = ("embedding", "linear")
 
 
 class ExecutorchCoreML:
@@ -156,41 +155,13 @@ class Payload:
 def _quantized(student: Student) -> torch.nn.Module:
     """A copy of the student whose int8 weights are integers and scales, which coremltools keeps as they are."""
     import torch
-
-    module = copy.deepcopy(student.module).eval()
-    for role in ROLES:
-        for path, weight in int8_weights(student, role).items():
-            layer = module.get_submodule(path)
-            bias = layer.bias if isinstance(layer, torch.nn.Linear) else None
-            module.set_submodule(path, _int8_layer(role, weight, bias))
-    return module
-
-
-def _int8_layer(role: str, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.nn.Module:
-    """A linear or an embedding over a dequantized weight."""
-    import torch
     from torchao.quantization.quant_primitives import dequantize_affine
 
-    class Int8Layer(torch.nn.Module):
-        rows: torch.Tensor
-        scale: torch.Tensor
+    def dense(rows: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = dequantize_affine(rows, (1, rows.shape[1]), scale, None, torch.int8, -128, 127)
+        return made
 
-        def __init__(self) -> None:
-            super().__init__()
-            rows, scale = int8_rows(weight)
-            self.register_buffer("rows", rows)
-            self.register_buffer("scale", scale)
-            self.bias = bias
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            whole = dequantize_affine(
-                self.rows, (1, self.rows.shape[1]), self.scale, None, torch.int8, -128, 127
-            )
-            if role == "embedding":
-                return torch.nn.functional.embedding(x, whole)
-            return torch.nn.functional.linear(x, whole, self.bias)
-
-    return Int8Layer()
+    return with_int8_layers(student, dense)
 
 
 def _program(module: torch.nn.Module, student: Student) -> bytes:

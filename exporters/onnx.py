@@ -21,7 +21,6 @@ from exporters.base import (
     Lowered,
     cut,
     int8_rows,
-    int8_table,
     int8_weights,
     missing,
     padded,
@@ -30,6 +29,7 @@ from exporters.base import (
     traced_longest,
     versions,
 )
+from exporters.int8_modules import int8_table
 from pipeline.types import Activations, Student, UsageError
 
 if TYPE_CHECKING:

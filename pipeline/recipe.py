@@ -296,15 +296,14 @@ class Verify(Record):
     """The same where the program is evaluated op by op (Core ML away from a Mac)."""
     min_sqnr_db: float = 15.0
     min_span_agreement: Fraction = 0.95
-    """Share of questions with the same span; of texts with the same label, or a number within the tolerance.
-
-    Held against torch twice: with the same int8 weights, and before quantization.
-    """
+    """Share of questions with the same span; of texts with the same label, or a number within the tolerance."""
+    min_float_agreement: Fraction = 0.95
+    """The same share, against torch before quantization."""
     min_quantized_agreement: Fraction = 0.98
     """The same share, against torch quantized as the runtime computes."""
     min_tensor_agreement: Fraction = 0.9
-    """Stands for both shares where a runtime gives a linear's whole input one scale (ONNX Runtime): its steps
-    are coarser, and more answers move."""
+    """Stands for all three shares where a runtime gives a linear's whole input one scale (ONNX Runtime): its
+    steps are coarser, and more answers move."""
     max_f1_drop: Annotated[float, Field(ge=0)] = 1.0
     """Points of F1, or of another task's first metric."""
     golden_cases: Count = 12

@@ -176,6 +176,7 @@ def test_a_whole_run_on_two_processes_makes_one_bundle(tmp_path: Path) -> None:
             "golden_cases": 2,
             "max_f1_drop": 100.0,
             "min_span_agreement": 0.01,
+            "min_float_agreement": 0.01,
             "min_sqnr_db": -10.0,
         },
         "bench": {"baseline": "bert-tiny", "length": 64, "runs": 2, "warmup": 1},

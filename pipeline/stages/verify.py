@@ -205,14 +205,13 @@ def judge(verified: Artifact, tolerance: Tolerance, activations: Activations = "
     if "not_run" in record:
         return Verdict(target=record["target"], questions=0, checks=(), not_run=record["not_run"])
     worst = record["adversarial"]["worst"]
-    same, alike = tolerance.min_span_agreement, tolerance.min_quantized_agreement
-    if activations == "int8-tensor":
-        same = alike = tolerance.min_tensor_agreement
+    shares = (tolerance.min_span_agreement, tolerance.min_quantized_agreement, tolerance.min_float_agreement)
+    same, alike, as_float = shares if activations != "int8-tensor" else (tolerance.min_tensor_agreement,) * 3
     limits = (
         ("sqnr_db", "≥", tolerance.min_sqnr_db),
         (record["agreement"], "≥", same),
         ("quantized_agreement", "≥", alike),
-        ("float_agreement", "≥", same),
+        ("float_agreement", "≥", as_float),
         (f"{record['primary']}_drop", "≤", tolerance.max_f1_drop),
         ("adversarial_sqnr_db", "≥", tolerance.min_sqnr_db),
         # Padding takes part in a tensor's scale; programs that compute so take any length and are not padded.

@@ -23,7 +23,8 @@ from tests.exporters.conftest import KEPT, MAX_LENGTH, VOCABULARY
 
 # Largest difference from torch's logits, whose spread is about 1. Dynamic int8 rounds what enters a linear
 # to 255 steps; Core ML computes in float16.
-GRAPH_BYTES = 1600
+MOST_GRAPH_BYTES = 1200
+GRAPH_BYTES = {"executorch-coreml": 1600}  # a package inside a program
 """What int8 costs a program beside weights and scales: its operations, blob headers, alignment."""
 TOLERANCE = 0.1
 PADDING_TOLERANCE = {
@@ -169,7 +170,9 @@ def test_weights_kept_in_float_are_larger_and_still_answer(
     kept = [tiny_kept.module.get_parameter(f"{path}.weight") for path in KEPT]
     second_bytes, scales = sum(w.numel() for w in kept), 3 * sum(w.shape[0] for w in kept)
     grown = program(running, kept=True).size_bytes - program(running).size_bytes
-    assert grown > second_bytes - scales - GRAPH_BYTES  # at least float16 in place of int8
+    assert grown > second_bytes - scales - GRAPH_BYTES.get(
+        running, MOST_GRAPH_BYTES
+    )  # at least float16 in place of int8
     assert off_by(loaded(running, kept=True), tiny_kept, *window(33)) < TOLERANCE
 
 

@@ -163,7 +163,7 @@ def small_recipe(encoder: Path, questions: Path, **changed: Any) -> Recipe:
             "emulated_questions": 3,
             "golden_cases": 3,
             "max_f1_drop": 10.0,
-            "min_span_agreement": 0.2,
+            "min_float_agreement": 0.2,
         },
         "bench": {"length": 96, "runs": 3, "warmup": 1, "baseline": "bert-tiny"},
     }

@@ -114,7 +114,7 @@ def test_figures_are_those_of_an_independent_statement(chain: Chain, tmp_path: P
 
 def test_a_faithful_program_passes_all_checks(chain: Chain, tmp_path: Path) -> None:
     _, verified = verification(chain, lambda model: None, tmp_path)
-    verdict = judge(verified, Tolerance(min_span_agreement=0.2))
+    verdict = judge(verified, Tolerance(min_float_agreement=0.2))
     assert verdict.passed
     assert verdict.outcome == "passed"
     assert (verdict.target, verdict.questions, verdict.note) == ("fake", 5, "A fake runtime.")
@@ -156,7 +156,11 @@ def judged(folder: Path, **changed: float) -> list[str]:
     (folder / RESULT).write_text(json.dumps(record))
     found = Artifact(kind="verify", path=folder, key="v", sha256="v", parents=(), metrics=metrics)
     tolerance = Tolerance(
-        min_sqnr_db=20.0, min_span_agreement=0.9, min_quantized_agreement=0.97, max_f1_drop=2.0
+        min_sqnr_db=20.0,
+        min_span_agreement=0.9,
+        min_quantized_agreement=0.97,
+        min_float_agreement=0.9,
+        max_f1_drop=2.0,
     )
     verdict = judge(found, tolerance)
     assert [check.name for check in verdict.checks if check.on == "lowest ids"] == ["adversarial_sqnr_db"]
@@ -287,7 +291,7 @@ def test_what_real_text_does_not_show_hostile_windows_do(
     runner: type[FakeRunner], failed: dict[str, str | None], chain: Chain, tmp_path: Path
 ) -> None:
     made, verified = verification(chain, lambda model: None, tmp_path, runner)
-    checks = judge(verified, Tolerance(min_span_agreement=0.2)).checks
+    checks = judge(verified, Tolerance(min_float_agreement=0.2)).checks
     found = {check.name: check.on for check in checks if not check.passed}
     assert found.keys() == failed.keys()
     assert all(name is None or found[check] == name for check, name in failed.items())
@@ -326,7 +330,7 @@ def test_a_failed_verdict_makes_no_bundle(
     recipe: Recipe = small_recipe(
         encoder_folder,
         question_file,
-        verify={"questions": 5, "golden_cases": 3, "min_sqnr_db": 40.0, "min_span_agreement": 0.2},
+        verify={"questions": 5, "golden_cases": 3, "min_sqnr_db": 40.0, "min_float_agreement": 0.2},
     )
     store = Store(tmp_path / "store", seed=0, shipped=Pretrained(tmp_path / "nothing"))
     run = Run(recipe, store, Console(file=io.StringIO()), dry=False)
@@ -345,13 +349,14 @@ def test_a_failed_verdict_makes_no_bundle(
 
 
 def test_one_scale_a_tensor_is_held_to_its_own_share(chain: Chain) -> None:
-    verified, tolerance = chain.made["verify"], Tolerance(min_span_agreement=0.2, min_tensor_agreement=0.3)
+    verified, tolerance = chain.made["verify"], Tolerance(min_float_agreement=0.2, min_tensor_agreement=0.3)
     shares = ("span_agreement", "quantized_agreement", "float_agreement")
     by_row, by_tensor = (
         {check.name: check.limit for check in judge(verified, tolerance, kind).checks}
         for kind in ("int8-row", "int8-tensor")
     )
-    assert [by_row[name] for name in shares] == [0.2, tolerance.min_quantized_agreement, 0.2]
+    limits = [tolerance.min_span_agreement, tolerance.min_quantized_agreement, tolerance.min_float_agreement]
+    assert [by_row[name] for name in shares] == limits
     assert [by_tensor[name] for name in shares] == [0.3, 0.3, 0.3]
     assert by_row.keys() - by_tensor.keys() == {"padding_sqnr_db"}
     assert all(by_row[name] == limit for name, limit in by_tensor.items() if name not in shares)
