@@ -37,8 +37,6 @@ RESULT = Path("runs/bench/export-defaults.json")
 MODELS = ("distilbert", "pocket")
 QUICK = "tiny"
 """What --quick measures; no goal is about it."""
-BUCKETS = (128, 192, 256, 384)
-"""Lengths of our programs of fixed shapes where recipe pocket names none."""
 FIXED_INFERENCES, REAL_INFERENCES = 6, 12
 """Before resident memory is read: at the longest length, then of windows from short to long."""
 SHORTEST = 17
@@ -298,10 +296,10 @@ def real_windows(settings: Settings) -> tuple[list[tuple[int, ...]], Lengths]:
 
 
 def buckets_of(lengths: Sequence[int]) -> tuple[int, ...]:
-    """Our lengths: recipe pocket's, or BUCKETS, up to the longest, and those of the equal cases."""
+    """Our lengths: recipe pocket's up to the longest, and those of the equal cases."""
     from pipeline import recipe
 
-    named = recipe.load("pocket").export.lengths or BUCKETS
+    named = recipe.load("pocket").export.lengths
     return tuple(sorted({*lengths, *(length for length in named if length < max(lengths))}))
 
 
