@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 Samples = dict[str, tuple[int, ...]]
 """Program → nanoseconds, one for each round, in the order of the rounds."""
@@ -18,19 +19,32 @@ Samples = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`warmup` rounds that are not kept (first calls pack weights and fill caches), then `runs` that are."""
+    """`warmup` rounds that are not kept (first calls pack weights and fill caches), then `runs` that are.
+
+    With `seconds`, rounds go on until those, too, have passed since the warm-up.
+    """
 
     warmup: int = 5
     runs: int = 20
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if self.warmup < 0 or self.runs < 1:
             raise ValueError(f"warmup must be ≥ 0 and runs ≥ 1, got {self.warmup} and {self.runs}")
 
     @property
+    def mode(self) -> Literal["standard", "long"]:
+        """Long where it asks for as much as LONG does."""
+        return "long" if self.runs >= LONG.runs and self.seconds >= LONG.seconds else "standard"
+
+    @property
     def rounds(self) -> int:
         """All rounds, warm-up included."""
         return self.warmup + self.runs
+
+
+STANDARD = Plan(warmup=5, runs=50, seconds=10.0)
+LONG = Plan(warmup=5, runs=1024, seconds=60.0)
 
 
 def measure(

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -24,6 +24,20 @@ GOLDEN = "golden.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MultiplyAdds:
+    """Multiplications of one inference's matrix products, each with its addition, as a function of length."""
+
+    per_token: int
+    """Of linears: one for each weight."""
+    per_pair: int
+    """Of attention, for each pair of tokens."""
+
+    def of(self, length: int) -> int:
+        """At `length` tokens."""
+        return self.per_token * length + self.per_pair * length * length
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
     """A checked bundle."""
 
@@ -33,6 +47,15 @@ class Bundle:
     program: Path
     task: AnyTask
     metrics: Mapping[str, float]
+    lengths: tuple[int, ...]
+    """Sequence lengths that the program takes, ascending."""
+    seal: str
+    precision: Literal["int8", "float32"] | None = None
+    """Of its linears; None in bundles made before manifests said so."""
+    random_weights: bool = False
+    """True: made for size and latency only, its answers mean nothing."""
+    parameters: int | None = None
+    multiply_adds: MultiplyAdds | None = None
 
     def runner(self, threads: int = 1) -> Runner:
         """The program, loaded with what this machine has; MissingTool when it has nothing for it."""
@@ -48,6 +71,13 @@ def lengths_field(lengths: Sequence[int]) -> dict[str, Any]:
     if len(lengths) > 1 and len(lengths) == lengths[-1] - lengths[0] + 1:
         return {"shortest": lengths[0], "longest": lengths[-1]}
     return {"fixed": list(lengths)}
+
+
+def _lengths(field: Mapping[str, Any]) -> tuple[int, ...]:
+    """The inverse of `lengths_field`."""
+    if "fixed" in field:
+        return tuple(int(length) for length in field["fixed"])
+    return tuple(range(int(field["shortest"]), int(field["longest"]) + 1))
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
@@ -77,6 +107,12 @@ def read(folder: Path) -> Bundle:
             program=folder / _inside(manifest["program"]),
             task=_task(manifest),
             metrics=manifest["metrics"],
+            lengths=_lengths(manifest["lengths"]),
+            seal=str(manifest[SEAL]),
+            precision=manifest.get("precision"),
+            random_weights=bool(manifest.get("random_weights", False)),
+            parameters=manifest.get("parameters"),
+            multiply_adds=MultiplyAdds(**manifest["multiply_adds"]) if "multiply_adds" in manifest else None,
         )
     except (KeyError, TypeError, ValueError):
         raise UsageError(
