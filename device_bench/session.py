@@ -13,10 +13,10 @@ turns (A B A B) while each keeps its process to itself. Times are taken inside t
 
 QUERIES holds one window a line: its token ids, separated by spaces; the mask is 1 for each. `length` is what
 the program ran at, padding included. With --outputs each run appends its logits, without those of padding,
-to FILE: start then end, float32 little-endian. With --marks the
-runner makes the system call 5000 before each run's inference and 5001 after it; it does not exist, and an
-instruction counter takes note. `threads` and `delegate` are null where the runtime does not tell. A failure is
-{"event": "failed", "why": SENTENCE} and exit code 1.
+to FILE: start then end, float32 little-endian. With --marks the runner makes the system call 5000 before each
+run's inference and 5001 after it; it does not exist, and an instruction counter takes note. `threads` and
+`delegate` are null where the runtime does not tell. A failure is {"event": "failed", "why": SENTENCE} and exit
+code 1.
 """
 
 from __future__ import annotations

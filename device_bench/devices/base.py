@@ -35,7 +35,7 @@ class Request:
     threads: int = 1
     runner: Literal["native", "python", "app"] = "native"
     cpu: str | None = None
-    """The core to emulate, or to be held to on a phone: big, little."""
+    """The cores to be held to on a phone: big, little."""
     cache: Path = Path()
     """Where set-up tools and built runners are kept."""
 
@@ -53,9 +53,12 @@ class Device(Protocol):
         """Runs the contenders. Raises DeviceError, and leaves nothing on the device, where one fails."""
 
 
+Finder = Callable[[str, str, Path], tuple[Device, ...]]
+"""What each device's module has as `find`: the kind, what followed the colon, the cache folder → devices."""
+
 KINDS: Mapping[str, str] = {
     "host": "this machine",
-    "arm64-emulator": "an arm64 phone core under QEMU, for counting instructions",
+    "arm64-emulator": "arm64 cores under QEMU, for counting instructions (:cortex-a76 or :i8mm for one)",
     "adb": "an Android device or emulator: adb:SERIAL, or adb where there is one",
     "ios": "an iPhone or iPad on this Mac: ios:UDID",
     "ios-simulator": "a simulator on this Mac: ios-simulator:UDID",
@@ -64,17 +67,21 @@ KINDS: Mapping[str, str] = {
 """What `--device` takes, before a colon."""
 
 
-def find(name: str, cache: Path) -> Device:
-    """The device of that name, whether or not it is there. Raises UsageError for an unknown kind."""
+def find(name: str, cache: Path) -> tuple[Device, ...]:
+    """The devices of that name, whether or not they are there; a name may stand for several.
+
+    Raises UsageError for an unknown kind.
+    """
     kind, _, which = name.partition(":")
     if kind not in KINDS:
         raise UsageError(f"unknown device {name!r}; devices are {', '.join(KINDS)}")
     module = "apple" if kind in ("ios", "ios-simulator", "macos") else kind.replace("-", "_")
-    make: Callable[[str, str, Path], Device] = importlib.import_module(f"device_bench.devices.{module}").find
+    make: Finder = importlib.import_module(f"device_bench.devices.{module}").find
     return make(kind, which, cache)
 
 
-def parse(names: Sequence[str], cache: Path) -> list[Device]:
+def parse(names: Sequence[str], cache: Path) -> tuple[Device, ...]:
     """Devices from flags, each of which may be a comma list; each device once."""
     parts = dict.fromkeys(part.strip() for name in names for part in name.split(","))
-    return [find(name, cache) for name in parts]
+    found = {device.name: device for part in parts for device in find(part, cache)}
+    return tuple(found.values())
