@@ -1,4 +1,4 @@
-"""python -m device_bench.python_runner: a bundle in its runtime's Python package, by the protocol of session.py.
+"""python -m device_bench.python_runner: a bundle in its runtime's Python package, as session.py has it told.
 
 --bundle stands in place of --program; what is loaded is what every other verb here runs. Importing the package
 is not loading the program, so it is done first; the interpreter counts in the peak memory, which a native

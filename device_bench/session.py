@@ -22,7 +22,6 @@ code 1.
 from __future__ import annotations
 
 import json
-import os
 import select
 import subprocess
 import tempfile
