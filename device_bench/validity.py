@@ -21,6 +21,8 @@ COOL = ("none", "nominal", "light", "fair")
 """Thermal states in which neither Android nor Apple slows a foreground app noticeably."""
 MAX_CELSIUS: Mapping[str, float] = {"host": 95.0, "macos": 95.0, "adb": 45.0}
 """Processors of computers throttle at 95 to 105 °C; a phone whose battery or skin is at 45 °C does already."""
+ANY = "all"
+"""Asked for, leaves the choice to the runtime, which then cannot fall back."""
 LOAD_SLACK = 0.5
 """Processes above one for each core, on the average of a minute, that count as nobody else's work."""
 LOADED_KINDS = ("host", "macos")
@@ -72,7 +74,9 @@ def _got(programs: Sequence[Measured]) -> Iterator[str]:
             ("compute unit", program.compute_unit),
         )
         for what, wish in wishes:
-            if wish and wish.got is not None and wish.got.casefold() != wish.asked.casefold():
+            if wish is None or wish.got is None or wish.asked.casefold() == ANY:
+                continue
+            if wish.got.casefold() != wish.asked.casefold():
                 yield f"{_name(program)} ran on {wish.got} where the {what} asked for was {wish.asked}"
         threads = program.threads
         if threads.got is not None and threads.got != threads.asked:

@@ -14,13 +14,15 @@ from tests.device_bench.conftest import OBEDIENT, command
 
 def failure(script: str, *runs: int, patience: float = 30) -> str:
     """What a session of this script ends in."""
-    with (
-        pytest.raises(DeviceError) as caught,
-        Session(command(script), "small on a fake", patience=patience) as session,
-    ):
-        for run in runs:
-            session.run(run)
-        session.end()
+
+    def converse() -> None:
+        with Session(command(script), "small on a fake", patience=patience) as session:
+            for run in runs:
+                session.run(run)
+            session.end()
+
+    with pytest.raises(DeviceError) as caught:
+        converse()
     said = str(caught.value)
     assert said.startswith("small on a fake: ")
     assert "\n" not in said
@@ -38,7 +40,11 @@ def gone(pid: int) -> bool:
 
 def test_a_whole_session() -> None:
     with Session(command(OBEDIENT), "small") as session:
-        assert (session.loaded.runtime, session.loaded.load_ns, session.loaded.delegate) == ("Fake 1.0", 7, None)
+        assert (session.loaded.runtime, session.loaded.load_ns, session.loaded.delegate) == (
+            "Fake 1.0",
+            7,
+            None,
+        )
         assert [session.run(query).query for query in (3, 0, 3)] == [3, 0, 3]
         assert session.end().peak_resident_bytes == 4096
     assert gone(session.pid)
@@ -47,7 +53,11 @@ def test_a_whole_session() -> None:
 @pytest.mark.parametrize(
     ("script", "runs", "said"),
     [
-        ("sys.exit('no such library')", (), "ended before it was told to (exit code 1); its last words: no such"),
+        (
+            "sys.exit('no such library')",
+            (),
+            "ended before it was told to (exit code 1); its last words: no such",
+        ),
         ("loaded(); asked(); os.kill(os.getpid(), signal.SIGSEGV)", (0,), "told to (killed by signal 11)"),
         ("loaded(); os.close(1); time.sleep(60)", (0,), "ended before it was told to"),
         ("print('Segmentation fault')", (), "said 'Segmentation fault', which is no event of a runner"),
@@ -56,13 +66,21 @@ def test_a_whole_session() -> None:
         ("loaded(colour='red')", (), "which is no event of a runner"),
         ("print('[1, 2]')", (), "which is no event of a runner"),
         ("os.write(1, b'\\xff\\xfe\\n')", (), "which is no event of a runner"),
-        ("os.write(1, b'{\"event\": \"lo')", (), "which is no event of a runner"),
+        ('os.write(1, b\'{"event": "lo\')', (), "which is no event of a runner"),
         (f"print('x' * {2 * LONGEST_LINE}); time.sleep(60)", (), "which is no event of a runner"),
         ("loaded(); ran(asked() + 1)", (4,), "answered query 5 when asked for 4"),
         ("loaded(); asked(); loaded()", (0,), "said 'loaded' out of turn"),
         ("loaded(); asked(); ran(0)", (), "said 'ran' out of turn"),
-        ("say(event='failed', why='no room for its tensors'); sys.exit(1)", (), "gave up: no room for its tensors"),
-        ("loaded(); asked(); say(event='failed', why='a query is too long')", (0,), "gave up: a query is too long"),
+        (
+            "say(event='failed', why='no room for its tensors'); sys.exit(1)",
+            (),
+            "gave up: no room for its tensors",
+        ),
+        (
+            "loaded(); asked(); say(event='failed', why='a query is too long')",
+            (0,),
+            "gave up: a query is too long",
+        ),
         ("loaded(); sys.exit(0)", (0, 1), "ended before it was told to"),
     ],
 )
@@ -111,7 +129,9 @@ def test_leaving_early_leaves_no_process() -> None:
 
 def test_a_stop_while_it_loads_leaves_no_process(tmp_path: Path) -> None:
     """Ctrl-C comes while the session waits for its first event."""
-    script = "open(sys.argv[1], 'w').write(str(os.getpid())); os.kill(os.getppid(), signal.SIGINT); time.sleep(60)"
+    script = (
+        "open(sys.argv[1], 'w').write(str(os.getpid())); os.kill(os.getppid(), signal.SIGINT); time.sleep(60)"
+    )
     with pytest.raises(KeyboardInterrupt):
         Session(command(script, tmp_path / "pid"), "small")
     assert gone(int((tmp_path / "pid").read_text()))
