@@ -16,7 +16,7 @@ from device_bench import queries
 from device_bench.devices.base import KINDS, Contender, Device, Request, parse
 from device_bench.measurement import Metric, Precision
 from device_bench.protocol import LONG, STANDARD, Plan
-from device_bench.records import check_pairs, precision_of, runs_at
+from device_bench.records import check_length, check_pairs, precision_of, runs_at
 from pipeline import bundles, console
 from pipeline.bundles import Bundle
 from pipeline.store import MANIFEST
@@ -107,13 +107,16 @@ def asked(flags: argparse.Namespace, screen: Console) -> tuple[Asked, ...]:
     devices = parse(flags.device or ["host"], flags.cache)
     metrics = {device.name: metric_of(device, flags.metric) for device in devices}
     bundle = opened(flags.bundle)
-    others = _baselines(flags, bundle, screen)
-    wanted = _queries(flags, bundle, [contender.bundle for contender in others])
+    length = None if flags.lengths else flags.length or runs_at(bundle, min(USUAL_LENGTH, bundle.lengths[-1]))
+    if length is not None:
+        check_length(bundle, length)
+    others = _baselines(flags, bundle, length, screen)
+    wanted = _queries(length, [bundle, *(contender.bundle for contender in others)])
     peak: tuple[Contender, ...] = ()
     if flags.peak or (flags.peak is None and any(kind_of(d) == "host" for d in devices)):
         peak = tuple(
             Contender(role="peak", bundle=found)
-            for found in _made(PEAK, bundle, (precision_of(bundle),), flags.cache, screen)
+            for found in _made(PEAK, bundle, (precision_of(bundle),), length, flags.cache, screen)
         )
     plan = LONG if flags.long else STANDARD
     chosen = []
@@ -163,35 +166,43 @@ def opened(folder: Path) -> Bundle:
     return bundle
 
 
-def _baselines(flags: argparse.Namespace, bundle: Bundle, screen: Console) -> tuple[Contender, ...]:
+def _baselines(
+    flags: argparse.Namespace, bundle: Bundle, length: int | None, screen: Console
+) -> tuple[Contender, ...]:
     """In the candidate's precision and in float32; a folder is taken as it is."""
     if flags.baseline == "none":
         return ()
     if Path(flags.baseline).is_dir():
         opened(Path(flags.baseline))
     precisions: tuple[Precision, ...] = tuple(dict.fromkeys((precision_of(bundle), "float32")))
-    found = _made(flags.baseline, bundle, precisions, flags.cache, screen)
+    found = _made(flags.baseline, bundle, precisions, length, flags.cache, screen)
     return tuple(Contender(role="baseline", bundle=one) for one in found)
 
 
 def _made(
-    name: str, like: Bundle, precisions: tuple[Precision, ...], cache: Path, screen: Console
+    name: str,
+    like: Bundle,
+    precisions: tuple[Precision, ...],
+    length: int | None,
+    cache: Path,
+    screen: Console,
 ) -> tuple[Bundle, ...]:
+    """For one length a baseline of that length alone: smaller, sooner loaded and sooner made than one of all."""
     from device_bench import baselines
 
     with console.bar(screen, name) as bar:
-        return baselines.find(name, like, precisions, cache / BASELINES, bar)
+        return baselines.find(name, like, precisions, cache / BASELINES, bar, length=length)
 
 
-def _queries(flags: argparse.Namespace, bundle: Bundle, others: Sequence[Bundle]) -> queries.Queries:
-    vocabularies = [_vocabulary(one) for one in (bundle, *others)]
+def _queries(length: int | None, programs: Sequence[Bundle]) -> queries.Queries:
+    """Of tokens that all have, at one length or, with None, at SQuAD's."""
+    vocabularies = [_vocabulary(one) for one in programs]
     shared = min(map(len, vocabularies))
     ordinary = [i for i, token in enumerate(vocabularies[0][:shared]) if not re.fullmatch(r"\[.*\]", token)]
     if not ordinary:
-        raise UsageError(f"{bundle.path} has no ordinary tokens that its baseline has too")
-    longest = bundle.lengths[-1]
-    length = flags.length or runs_at(bundle, min(USUAL_LENGTH, longest))
-    return queries.make(flags.lengths or f"fixed:{length}", ordinary, longest)
+        raise UsageError(f"{programs[0].path} has no ordinary tokens that its baseline has too")
+    source = "squad" if length is None else f"fixed:{length}"
+    return queries.make(source, ordinary, programs[0].lengths[-1])
 
 
 def _vocabulary(bundle: Bundle) -> list[str]:

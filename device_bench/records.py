@@ -124,19 +124,21 @@ def timed_program(
     )
 
 
-def check_pairs(contenders: Sequence[Contender], queries: Queries) -> None:
-    """Raises UsageError where a baseline would run a window at another length than the candidate.
+def check_length(bundle: Bundle, length: int) -> None:
+    """Raises UsageError unless the program runs at exactly this length: padding is work of another one."""
+    if length not in bundle.lengths:
+        lengths = bundle.lengths
+        taken = ", ".join(map(str, lengths)) if len(lengths) < 9 else f"{lengths[0]} to {lengths[-1]}"
+        raise UsageError(f"{bundle.path} runs at {taken} tokens, not at exactly {length}; give one of these")
 
-    And where a window of a fixed length would be padded: padding is work of another length.
-    """
+
+def check_pairs(contenders: Sequence[Contender], queries: Queries) -> None:
+    """Raises UsageError where a baseline would run a window at another length than the candidate."""
     candidate = contenders[0].bundle
     for tokens in sorted({len(window) for window in queries.windows}):
+        if queries.source.startswith("fixed:"):
+            check_length(candidate, tokens)
         length = runs_at(candidate, tokens)
-        if queries.source.startswith("fixed:") and length != tokens:
-            raise UsageError(
-                f"{candidate.path} runs {tokens} tokens at {length}, which is padding; its lengths are "
-                f"{', '.join(map(str, candidate.lengths))}"
-            )
         for contender in contenders[1:]:
             theirs = runs_at(contender.bundle, tokens)
             if theirs != length and contender.role == "baseline":
