@@ -187,7 +187,7 @@ def _made(
     cache: Path,
     screen: Console,
 ) -> tuple[Bundle, ...]:
-    """For one length a baseline of that length alone: smaller, sooner loaded and sooner made than one of all."""
+    """For one length a baseline of that length alone: smaller, sooner loaded and made than one of all."""
     from device_bench import baselines
 
     with console.bar(screen, name) as bar:

@@ -71,7 +71,7 @@ def test_a_query_that_it_cannot_run_is_a_sentence(query: int, said: str, bundle:
 
 def test_a_bundle_that_was_altered_is_not_loaded(bundle: Path, queries: Path) -> None:
     (bundle / "vocab.txt").write_text("changed")
-    with pytest.raises(DeviceError, match="vocab.txt was altered"):
+    with pytest.raises(DeviceError, match=r"vocab\.txt was altered"):
         Session(command(bundle, queries), "small")
 
 
