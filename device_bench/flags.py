@@ -173,9 +173,12 @@ def _baselines(
     if flags.baseline == "none":
         return ()
     if Path(flags.baseline).is_dir():
-        opened(Path(flags.baseline))
-    precisions: tuple[Precision, ...] = tuple(dict.fromkeys((precision_of(bundle), "float32")))
-    found = _made(flags.baseline, bundle, precisions, length, flags.cache, screen)
+        found: tuple[Bundle, ...] = (opened(Path(flags.baseline)),)
+        if found[0].target != bundle.target:
+            raise UsageError(f"{flags.baseline} is for {found[0].target}, {bundle.path} for {bundle.target}")
+    else:
+        precisions: tuple[Precision, ...] = tuple(dict.fromkeys((precision_of(bundle), "float32")))
+        found = _made(flags.baseline, bundle, precisions, length, flags.cache, screen)
     return tuple(Contender(role="baseline", bundle=one) for one in found)
 
 

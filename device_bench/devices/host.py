@@ -17,7 +17,7 @@ from device_bench.python_runner import XNNPACK, runtime_of
 from device_bench.records import check_pairs, footprint, made, protocol_of, timed_program
 from device_bench.session import Session
 from device_bench.texts import time_texts
-from device_bench.timing import time_runners
+from device_bench.timing import STARTS, time_runners
 from device_bench.validity import judge
 from pipeline.types import Progress, UsageError
 
@@ -50,6 +50,7 @@ class Host:
                 request.plan,
                 request.queries,
                 progress,
+                fresh=STARTS,
                 running=lambda key, session: libraries.update({key: runners[key].libraries(session.pid)}),
             )
             after = state()
