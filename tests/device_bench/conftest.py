@@ -7,18 +7,22 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
 import exporters.base as exporters
+from device_bench.devices import base
 from pipeline import bundles, golden
 from pipeline.models.student import LayerShape, StudentConfig, build
 from pipeline.recipe import Task
 from pipeline.tasks.methods import methods_of
 from pipeline.tasks.squad import Question
 from pipeline.types import Quantization, Student
+from tests.device_bench.fakes import Fake, Install
 
 LONGEST = 64
 QUESTIONS = (
@@ -121,3 +125,16 @@ def rewrite(folder: Path, change: Callable[[dict[str, object]], object]) -> None
         manifest.pop(made)
     file.unlink()
     bundles.write_manifest(folder, manifest)
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Makes a kind of device of these."""
+
+    def add(kind: str, *devices: Fake) -> None:
+        module: Any = ModuleType(f"device_bench.devices.{kind}")
+        module.find = lambda kind, which, cache: devices
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr(base, "KINDS", {**base.KINDS, kind: "a fake"})
+
+    return add

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import jsonschema
@@ -21,11 +20,11 @@ from device_bench import __main__ as command_line
 from device_bench import flags, measurement
 from device_bench.devices import base, host
 from device_bench.devices.base import Request
-from device_bench.measurement import SCHEMA, Measurement, Place
+from device_bench.measurement import SCHEMA, Measurement, Place, Validity
 from device_bench.protocol import Plan
 from device_bench.session import DeviceError
-from pipeline.types import Progress
 from tests.device_bench.conftest import rewrite
+from tests.device_bench.fakes import Fake, Install
 from tests.test_run import call
 
 ROOT = Path(__file__).parents[2]
@@ -163,38 +162,9 @@ def test_a_bundle_that_is_not_right_is_not_measured(
     assert said in capsys.readouterr().err
 
 
-class Fake:
-    """A device that answers with a measurement it is given, or fails."""
-
-    def __init__(self, name: str, outcome: Callable[[Request], Measurement] | Exception | str) -> None:
-        self.name, self.outcome = name, outcome
-
-    def why_unavailable(self) -> str | None:
-        return self.outcome if isinstance(self.outcome, str) else None
-
-    def measure(self, request: Request, progress: Progress) -> Measurement:
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        assert not isinstance(self.outcome, str)
-        return self.outcome(request)
-
-
-@pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes a kind of device of these."""
-
-    def add(kind: str, *devices: Fake) -> None:
-        module: Any = ModuleType(f"device_bench.devices.{kind}")
-        module.find = lambda kind, which, cache: devices
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        monkeypatch.setattr(base, "KINDS", {**base.KINDS, kind: "a fake"})
-
-    return add
-
-
 @pytest.mark.usefixtures("quick")
 def test_a_device_that_fails_does_not_cost_the_others(
-    bundle: Path, install: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    bundle: Path, install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install("lost", Fake("lost", DeviceError("lost: it went away in the middle")))
     install("absent", Fake("absent", "plug it in"))
@@ -211,7 +181,7 @@ def test_a_device_that_fails_does_not_cost_the_others(
 
 
 def test_one_device_that_is_not_there_is_a_missing_tool(
-    bundle: Path, install: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    bundle: Path, install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install("absent", Fake("absent", "plug it in"))
     assert run(bundle, "--baseline", "none", "--device", "absent") == 3
@@ -220,19 +190,20 @@ def test_one_device_that_is_not_there_is_a_missing_tool(
 
 @pytest.mark.usefixtures("quick")
 def test_emulated_milliseconds_are_never_printed(
-    bundle: Path, install: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    bundle: Path, install: Install, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def emulated(request: Request) -> Measurement:
         real = host.Host().measure(request, _Silent())
         place = Place(**{**real.place.model_dump(), "kind": "adb", "name": "qemu-arm64", "emulated": True})
-        return real.model_copy(update={"place": place})
+        return real.model_copy(update={"place": place, "validity": Validity(valid=True)})
 
     install("slow", Fake("slow", emulated))
     assert run(bundle, "--baseline", "none", "--device", "slow", "--runner", "python") == 0
     printed = capsys.readouterr().out
     assert "on qemu-arm64 (emulated)" in printed
     assert "peak memory" in printed
-    assert not re.search(r"millisecond|p50|\bms\b|load|first", printed.split("batch 1")[1])
+    after_heading = printed.split("batch 1")[1].split("measurement  ")[0]
+    assert not re.search(r"millisecond|p50|\bms\b|load|first", after_heading)
 
 
 class _Silent:
@@ -243,7 +214,7 @@ class _Silent:
 
 def test_milliseconds_of_an_emulator_are_refused(
     bundle: Path,
-    install: Callable[..., None],
+    install: Install,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -254,7 +225,7 @@ def test_milliseconds_of_an_emulator_are_refused(
 
 
 def test_what_is_here_and_what_is_not(
-    install: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(base, "KINDS", {"host": "this machine"})
     install("phone", Fake("phone:A1", _unasked), Fake("phone:B2", "unlock it"))
