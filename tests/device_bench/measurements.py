@@ -32,7 +32,11 @@ MILLIONS = {("candidate", "int8"): 125.0, ("baseline", "int8"): 2_200.0, ("basel
 
 
 def times(
-    milliseconds: float, count: int = RUNS, noise: float = 0.01, seed: int = 0, drift: Sequence[float] = ()
+    milliseconds: float,
+    count: int = RUNS,
+    noise: float = 0.01,
+    seed: int = 0,
+    drift: Sequence[float] | np.ndarray = (),
 ) -> tuple[int, ...]:
     """`count` samples in nanoseconds, log-normal about a median with a relative spread of `noise`.
 
