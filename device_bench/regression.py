@@ -78,6 +78,8 @@ def compare(base: Measurement, new: Measurement, limits: Limits, exact: bool | N
     where one of the two is invalid, or they were not measured alike.
     """
     for word, of in (("base", base), ("new", new)):
+        if sum(program.role == "candidate" for program in of.programs) != 1:
+            raise UsageError(f"the {word} measurement has no candidate, or several; it has to be about one")
         if not of.validity.valid:
             why = "; ".join(of.validity.reasons) or "it does not say why"
             raise UsageError(f"the {word} measurement is invalid and compares with nothing: {why}")

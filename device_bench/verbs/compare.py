@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from device_bench import measurement, regression
 from device_bench.regression import Comparison, Limits, Line
+from device_bench.screen import console_for_tables
 from pipeline.types import PipelineError, UsageError
 
 REGRESSION, MEMORY = "0.5%", "5%"
@@ -58,7 +58,7 @@ def main(given: argparse.Namespace) -> None:
         except UsageError as error:
             raise UsageError(f"{name}: {error}" if given.base.is_dir() else str(error)) from None
         compared.append((name, made))
-    screen = Console(highlight=False, soft_wrap=True)
+    screen = console_for_tables()
     for _, made in compared:
         screen.print(table(made))
         for rule in made.rules:
@@ -100,7 +100,7 @@ def table(made: Comparison) -> Table:
     drawn = Table(title=made.title, title_justify="left", pad_edge=False)
     drawn.add_column("", no_wrap=True)
     for heading in ("base", "new", "change", "limit", ""):
-        drawn.add_column(heading, justify="right", no_wrap=True)
+        drawn.add_column(heading, justify="right")
     for line in made.lines:
         verdict = "" if line.limit is None else "WORSE" if line.failed else "ok"
         drawn.add_row(line.name, line.base, line.new, change(line), limit(line), verdict)
