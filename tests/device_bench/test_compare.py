@@ -229,6 +229,12 @@ def test_an_invalid_measurement_is_refused_with_its_reason() -> None:
         held(bad, latency(), LIMITS)
 
 
+def test_a_measurement_is_about_one_candidate() -> None:
+    for programs in ((counting("baseline"),), (counting(), counting())):
+        with pytest.raises(UsageError, match="the new measurement has no candidate, or several"):
+            held(counts(), counts(*programs), LIMITS)
+
+
 @pytest.mark.parametrize("spoil", [{"instructions": None}, {"samples_ns": ()}])
 def test_a_measurement_without_its_figures_is_refused(spoil: dict[str, Any]) -> None:
     whole = counts(counting()) if "instructions" in spoil else latency(program())
