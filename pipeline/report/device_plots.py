@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from markupsafe import Markup
 
-from device_bench.measurement import Measured, Measurement
+from device_bench.measurement import Measurement
 from pipeline.report import bars, devices, figures, strips
 from pipeline.report.bars import Bar, Chart, Group
 from pipeline.report.devices import Found
@@ -22,7 +22,12 @@ BarsOf = Callable[[Measurement], Iterator[Bar]]
 
 def bench_latency(summary: RunSummary) -> Markup | None:
     """Samples of the run's own bench."""
-    return strips.both("samples", [_bench_panel(summary, timing) for timing in summary.timings])
+    return strips.latency("samples", [_bench_panel(summary, timing) for timing in summary.timings])
+
+
+def bench_spread(summary: RunSummary) -> Markup | None:
+    """The same around each program's median."""
+    return strips.spread("spread", [_bench_panel(summary, timing) for timing in summary.timings])
 
 
 def _bench_panel(summary: RunSummary, timing: Timing) -> Panel:
@@ -51,7 +56,16 @@ def _bench_style(timing: Timing, name: str) -> str:
 
 def latency(found: Found) -> Markup | None:
     """Samples on each device."""
-    panels = [
+    return strips.latency("device-samples", _panels(found))
+
+
+def spread(found: Found) -> Markup | None:
+    """The same around each program's median."""
+    return strips.spread("device-spread", _panels(found))
+
+
+def _panels(found: Found) -> list[Panel]:
+    return [
         Panel(
             heading=devices.heading(of),
             strips=tuple(
@@ -62,7 +76,6 @@ def latency(found: Found) -> Markup | None:
         )
         for of in devices.timed(found)
     ]
-    return strips.both("device-samples", panels)
 
 
 def faster(found: Found) -> Markup | None:
@@ -163,25 +176,24 @@ def baseline_sizes(summary: RunSummary, found: Found, target: str) -> dict[str, 
     return {**measured, **made}
 
 
-def runtime_of(found: Found, target: str) -> Measured | None:
-    """The candidate as measured where its runtime is most like an app's, if its libraries were weighed."""
+def runtime_of(found: Found, target: str) -> Measurement | None:
+    """The measurement whose runtime is most like an app's, of those that weighed its libraries."""
     weighed = [
         of for of in _valid(found) if of.candidate.target == target and of.candidate.footprint.runtime_bytes
     ]
-    best = min(
+    return min(
         weighed,
         key=lambda of: (of.candidate.runner == "python", NEAREST.index(of.place.kind)),
         default=None,
     )
-    return best.candidate if best else None
 
 
 def _valid(found: Found) -> list[Measurement]:
     return [one.measurement for one in found.measurements if one.measurement.validity.valid]
 
 
-def _footprint_bar(label: str, size_bytes: int, style: str, runtime: Measured | None) -> Bar:
-    beside = runtime.footprint.runtime_bytes if runtime else None
+def _footprint_bar(label: str, size_bytes: int, style: str, runtime: Measurement | None) -> Bar:
+    beside = runtime.candidate.footprint.runtime_bytes if runtime else None
     segments = [(size_bytes / figures.MB, style)]
     if beside:
         segments.append((beside / figures.MB, "runtime"))

@@ -58,7 +58,12 @@ def _place(one: Named) -> tuple[Cell, ...]:
     if of.validity.valid and place.trend_only:
         outcome = ("trend only", "a virtual phone on another processor")
     return (
-        (devices.where(place), devices.kind(place), f"{place.processor}, {place.cores} cores", place.system),
+        (
+            devices.where(place),
+            devices.kind(place),
+            f"{place.processor}, {place.cores} core{'s' * (place.cores != 1)}",
+            place.system,
+        ),
         (f"{candidate.target}", devices.label(candidate), f"{candidate.runner}, {candidate.runtime}"),
         (protocol.metric, devices.conditions(of), f"{protocol.mode}, {turns}"),
         _states(of.before, of.after),

@@ -30,8 +30,8 @@ KINDS: Mapping[str, str] = {
     "browser": "browser",
 }
 CORES: Mapping[str, str] = {
-    "cortex-a76": "Cortex-A76, which has dot products",
-    "max,sve=off,sme=off": "a core with i8mm",
+    "cortex-a76": "Cortex-A76",
+    "max,sve=off,sme=off": "i8mm core",
 }
 CLASSES: Mapping[str, str] = {
     "dot_product": "dot product",
@@ -84,7 +84,7 @@ def found(summary: RunSummary, out: Path) -> Found:
         try:
             measurement = records.read(file)
         except UsageError as error:
-            notes.append(f"Not shown: {error}.")
+            notes.append(f"Not shown: {str(error).replace(str(file), file.name)}.")
             continue
         candidates = [program for program in measurement.programs if program.role == "candidate"]
         if len(candidates) != 1:

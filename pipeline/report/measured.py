@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from device_bench.measurement import Measurement
 from pipeline.report import device_plots, device_tables, devices, figures
 from pipeline.report.device_tables import Table
 from pipeline.report.devices import Found
@@ -25,9 +26,11 @@ class View:
     """Whose libraries the footprint counts."""
     places: Table | None
     bench_plot: Markup | None
+    bench_spread: Markup | None
     bench_table: Table | None
     ratio_plot: Markup | None
     latency_plot: Markup | None
+    spread_plot: Markup | None
     latency_table: Table | None
     instructions_plot: Markup | None
     instructions_table: Table | None
@@ -42,7 +45,7 @@ def view(summary: RunSummary, found: Found) -> View:
         devices.label(program)
         for one in found.measurements
         for program in one.measurement.programs
-        if program.random_weights
+        if program.random_weights and program.role == "baseline"
     )
     targets = (row.label for row in summary.rows if row.kind == "artifact")
     weighed = [one for target in targets if (one := device_plots.runtime_of(found, target))]
@@ -51,12 +54,14 @@ def view(summary: RunSummary, found: Found) -> View:
         notes=found.notes,
         random=figures.joined(list(labels)),
         several_random=len(labels) > 1,
-        runtime=figures.joined([f"{one.runtime} ({one.runner})" for one in weighed]),
+        runtime=figures.joined(list(dict.fromkeys(map(_whose, weighed)))),
         places=device_tables.places(found),
         bench_plot=device_plots.bench_latency(summary),
+        bench_spread=device_plots.bench_spread(summary),
         bench_table=device_tables.bench_latency(summary),
         ratio_plot=device_plots.faster(found),
         latency_plot=device_plots.latency(found),
+        spread_plot=device_plots.spread(found),
         latency_table=device_tables.latency(found),
         instructions_plot=device_plots.instructions(found),
         instructions_table=device_tables.instructions(found),
@@ -64,3 +69,7 @@ def view(summary: RunSummary, found: Found) -> View:
         footprint_plot=device_plots.footprint(summary, found),
         footprint_table=device_tables.footprint(summary, found),
     )
+
+
+def _whose(of: Measurement) -> str:
+    return f"{of.candidate.runtime} ({of.candidate.runner}, {devices.kind(of.place)})"

@@ -76,9 +76,7 @@ def program(
         "runtime": "LiteRT 2.3.0",
         "threads": Wish(asked="1", got="1"),
         "delegate": Wish(asked="xnnpack", got="xnnpack"),
-        "footprint": Footprint(
-            program_bytes=size, bundle_bytes=size + 1_000_000, runtime_bytes=5_400_000
-        ),
+        "footprint": Footprint(program_bytes=size, bundle_bytes=size + 1_000_000, runtime_bytes=5_400_000),
         "multiply_adds": MULTIPLY_ADDS[role],
         **changed,
     }
