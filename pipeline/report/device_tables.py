@@ -51,7 +51,9 @@ def places(found: Found) -> Table | None:
 def _place(one: Named) -> tuple[Cell, ...]:
     of = one.measurement
     place, protocol, candidate = of.place, of.protocol, of.candidate
-    turns = "in turns" if protocol.interleaved else "one after the other: no ratios of times"
+    asked: list[str] = [protocol.mode]
+    if protocol.metric == "latency":
+        asked.append("in turns" if protocol.interleaved else "one after the other: no ratios of times")
     outcome = ("valid",) if of.validity.valid else ("invalid", *of.validity.reasons)
     if of.validity.valid and place.emulated and protocol.metric == "latency":
         outcome = ("valid", "an emulated device: its times are no latencies and not shown")
@@ -65,7 +67,7 @@ def _place(one: Named) -> tuple[Cell, ...]:
             place.system,
         ),
         (f"{candidate.target}", devices.label(candidate), f"{candidate.runner}, {candidate.runtime}"),
-        (protocol.metric, devices.conditions(of), f"{protocol.mode}, {turns}"),
+        (protocol.metric, devices.conditions(of), ", ".join(asked)),
         _states(of.before, of.after),
         (*outcome, one.file),
     )

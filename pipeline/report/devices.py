@@ -33,6 +33,8 @@ CORES: Mapping[str, str] = {
     "cortex-a76": "Cortex-A76",
     "max,sve=off,sme=off": "i8mm core",
 }
+TITLES: Mapping[str, str] = {"bert-base": "BERT-base", "bert-tiny": "BERT-tiny (2 layers)"}
+"""Baselines, by the name of their bundles, as a run's report calls them."""
 CLASSES: Mapping[str, str] = {
     "dot_product": "dot product",
     "fma": "FMA",
@@ -129,7 +131,8 @@ def kind(place: Place) -> str:
 
 def where(place: Place) -> str:
     """The device by its name, and the core it stands for."""
-    return f"{place.name}, {CORES.get(place.cpu, place.cpu)}" if place.cpu else place.name
+    name = place.name.removesuffix(" (emulated)")
+    return f"{name}, {CORES.get(place.cpu, place.cpu)}" if place.cpu else name
 
 
 def conditions(of: Measurement) -> str:
@@ -146,7 +149,7 @@ def heading(of: Measurement) -> str:
 
 def label(program: Measured) -> str:
     """BERT-base int8"""
-    return f"{program.name} {program.precision}"
+    return f"{TITLES.get(program.name, program.name)} {program.precision}"
 
 
 def style(program: Measured) -> str:
