@@ -177,15 +177,18 @@ def baseline_sizes(summary: RunSummary, found: Found, target: str) -> dict[str, 
 
 
 def runtime_of(found: Found, target: str) -> Measurement | None:
-    """The measurement whose runtime is most like an app's, of those that weighed its libraries."""
+    """The measurement whose runtime is most like an app's, of those that weighed its libraries.
+
+    Python's is none of them: no app ships a wheel.
+    """
     weighed = [
-        of for of in _valid(found) if of.candidate.target == target and of.candidate.footprint.runtime_bytes
+        of
+        for of in _valid(found)
+        if of.candidate.target == target
+        and of.candidate.runner != "python"
+        and of.candidate.footprint.runtime_bytes
     ]
-    return min(
-        weighed,
-        key=lambda of: (of.candidate.runner == "python", NEAREST.index(of.place.kind)),
-        default=None,
-    )
+    return min(weighed, key=lambda of: NEAREST.index(of.place.kind), default=None)
 
 
 def _valid(found: Found) -> list[Measurement]:

@@ -177,6 +177,9 @@ def test_footprint_beside_the_baseline_and_the_published_size(run: tuple[RunSumm
     text = shown(summary, out).text
     assert "pocket 18.4 MB + 5.4 MB runtime, BERT-base int8 110 MB + 5.4 MB runtime" in text
     assert "as measured with LiteRT 2.3.0 (native, host CPU)" in text
+    wheel = [p.model_copy(update={"runner": "python"}) for p in measurement(seal).programs]
+    put(out, host=measurement(seal).model_copy(update={"programs": tuple(wheel)}))
+    assert "MB runtime" not in shown(summary, out).text
 
 
 def test_another_bundles_measurement_is_named_and_not_shown(run: tuple[RunSummary, Path, str]) -> None:
