@@ -6,13 +6,12 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from device_bench import devicectl, sample_app, simctl, xcrun
 from device_bench.devicectl import Phone
 from device_bench.devices.base import Device, Request
 from device_bench.measurement import Measurement
-from device_bench.sample_app import BUNDLE_ID, RESULT, AppEnded, AppRequest, Units
+from device_bench.sample_app import BUNDLE_ID, RESULT, AppEnded, Asked, Units
 from device_bench.session import DeviceError
 from device_bench.simctl import Simulator
 from pipeline.types import Progress
@@ -55,24 +54,21 @@ class IPhone:
         if reason := self.why_unavailable():
             raise DeviceError(f"{self.name}: {reason}")
         self._install(who)
-        inside = f"Documents/{sample_app.folder_of(asked)}"
         with tempfile.TemporaryDirectory() as scratch:
-            staged = sample_app.stage(request, asked, Path(scratch))
-            progress.say(f"copying {len(asked.contenders)} bundles to {who}")
-            devicectl.push(self.phone.udid, BUNDLE_ID, staged, inside, who)
+            progress.update(0, 0, f"copying {len(asked.bundles)} bundles")
+            staged = asked.stage(Path(scratch))
+            devicectl.push(self.phone.udid, BUNDLE_ID, staged, f"Documents/{asked.folder}", who)
             answer, result = Path(scratch) / "launch.json", Path(scratch) / RESULT
-            arguments = ["--bench", sample_app.folder_of(asked)]
-            command = devicectl.launch_command(self.phone.udid, BUNDLE_ID, arguments, answer)
+            command = devicectl.launch_command(self.phone.udid, BUNDLE_ID, asked.arguments(), answer)
             try:
-                sample_app.follow(command, who, asked, progress)
+                sample_app.follow(command, who, progress)
             except AppEnded as ended:
                 if refused := devicectl.why_refused(answer):
                     raise DeviceError(f"{who}: {refused}") from None
                 raise ended from None
-            devicectl.pull(self.phone.udid, BUNDLE_ID, f"{inside}/{RESULT}", result, who)
+            devicectl.pull(self.phone.udid, BUNDLE_ID, f"Documents/{asked.result}", result, who)
             found = sample_app.read(result, who, asked, "ios")
-        place = {"name": self.phone.model, "system": self.phone.system, "emulated": False, "trend_only": False}
-        return found.model_copy(update={"place": found.place.model_copy(update=place)})
+        return sample_app.placed(found, name=self.phone.model, system=self.phone.system)
 
     def _install(self, who: str) -> None:
         if devicectl.is_installed(self.phone.udid, BUNDLE_ID, who):
@@ -102,27 +98,24 @@ class Simulated:
         """Boots the simulator where need be, and leaves it as it was."""
         udid, who = self.simulator.udid, f"{self.simulator.name} (simulator)"
         asked = sample_app.ask(request, self.units, TARGETS)
-        progress.say(f"booting {who}")
+        progress.update(0, 0, "booting the simulator")
         simctl.boot(udid, who)
         try:
-            found = self._run(request, asked, who, progress)
+            found = self._run(asked, who, progress)
         finally:
             if not self.simulator.booted:
                 simctl.shut_down(udid, who)
-        place = {"name": who, "system": self.simulator.system, "emulated": False, "trend_only": True}
-        return found.model_copy(update={"place": found.place.model_copy(update=place)})
+        return sample_app.placed(found, name=who, system=self.simulator.system, trend_only=True)
 
-    def _run(self, request: Request, asked: AppRequest, who: str, progress: Progress) -> Measurement:
+    def _run(self, asked: Asked, who: str, progress: Progress) -> Measurement:
         documents = self._documents(who)
-        folder = documents / sample_app.folder_of(asked)
         try:
-            sample_app.stage(request, asked, documents)
-            arguments = ["--bench", folder.name]
-            command = simctl.launch_command(self.simulator.udid, BUNDLE_ID, arguments)
-            sample_app.follow(command, who, asked, progress)
-            return sample_app.read(folder / RESULT, who, asked, "ios-simulator")
+            asked.stage(documents)
+            command = simctl.launch_command(self.simulator.udid, BUNDLE_ID, asked.arguments())
+            sample_app.follow(command, who, progress)
+            return sample_app.read(documents / asked.result, who, asked, "ios-simulator")
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(documents / asked.folder, ignore_errors=True)
 
     def _documents(self, who: str) -> Path:
         """The app's documents, after installing it where it is not."""
@@ -197,7 +190,8 @@ def _simulators(name: str, wanted: str, units: Units, cache: Path) -> tuple[Devi
 def _split(which: str) -> tuple[str, Units | None]:
     """A UDID or name, and compute units."""
     head, _, tail = which.rpartition(":")
-    return (head, cast(Units, tail)) if tail in sample_app.UNITS else (which, None)
+    units = next((units for units in sample_app.UNITS if units == tail), None)
+    return (head, units) if units else (which, None)
 
 
 def _name(kind: str, udid: str, units: Units) -> str:

@@ -127,7 +127,7 @@ def make_bundle(folder: Path, name: str, target: str = "coreml") -> bundles.Bund
 
 
 def make_request(folder: Path, targets: Sequence[str] = ("coreml", "coreml"), cache: Path = Path()) -> Request:
-    """A candidate and a baseline, eight runs each."""
+    """A candidate and a baseline. The app that is played writes its figures at once."""
     roles: tuple[Role, ...] = ("candidate", "baseline")
     contenders = tuple(
         Contender(role=role, bundle=make_bundle(folder / role, f"made-up-{role}", target))
@@ -136,7 +136,7 @@ def make_request(folder: Path, targets: Sequence[str] = ("coreml", "coreml"), ca
     return Request(
         contenders=contenders,
         metric="latency",
-        plan=Plan(warmup=2, runs=8),
+        plan=Plan(warmup=5, runs=50, seconds=10.0),
         queries=queries.make("fixed:64", range(1000, 1100), 128),
         runner="app",
         cache=cache,

@@ -138,29 +138,29 @@ def simctl(arguments: list[str], scenario: dict[str, Any]) -> int:
 def app(arguments: list[str], scenario: dict[str, Any], kind: str) -> int:
     """The sample app's benchmark mode as its contract has it; a negative code is a signal."""
     assert arguments[0] == "--bench", arguments
-    folder = STORAGE / "Documents" / arguments[1]
-    request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
-    for contender in request["contenders"]:
-        assert (folder / contender["folder"] / "manifest.json").is_file()
-    plays, run = scenario.get("app", "measures"), request["run"]
-    say({"bench": "started", "run": run})
+    documents = STORAGE / "Documents"
+    names = [option(arguments, "--bundle")]
+    if "--baselines" in arguments:
+        names += option(arguments, "--baselines").split(",")
+    assert all((documents / name / "manifest.json").is_file() for name in names)
+    plays = scenario.get("app", "measures")
     print("2026-11-21 12:00:00.000 pocket[4711:9] [noise] not of the app", flush=True)
-    say({"bench": "progress", "done": 3, "total": request["warmup"] + request["runs"]})
+    say({"bench": "progress", "done": 3, "total": 13})
     if plays == "crashes":
         print("Fatal error: index out of range", flush=True)
         return -signal.SIGTRAP
     if plays == "hangs":
         time.sleep(60)
     if plays == "gives up":
-        say({"bench": "failed", "run": run, "why": "the program does not load: error -5"})
+        say({"bench": "failed", "why": "the program does not load: error -5"})
         return 1
-    written = measured(request, kind)
+    written = measured(arguments, names, kind)
     written.update(scenario.get("writes", {}))
     text = scenario.get("text") or json.dumps(written)
-    (folder / "measurement.json").write_text(text, encoding="utf-8")
-    for contender in request["contenders"]:
-        shutil.rmtree(folder / contender["folder"])
-    say({"bench": "done", "run": run})
+    (documents / option(arguments, "--result")).write_text(text, encoding="utf-8")
+    for name in names:
+        shutil.rmtree(documents / name)
+    say({"bench": "done"})
     if plays == "stays":
         time.sleep(60)
     return 0
@@ -170,32 +170,37 @@ def say(word: dict[str, Any]) -> None:
     print(json.dumps(word), flush=True)
 
 
-def measured(request: dict[str, Any], kind: str) -> dict[str, Any]:
-    """A measurement.json put together by hand from apps/README.md, not with the project's records."""
-    runs = max(request["runs"], len(request["windows"]))
+def measured(arguments: list[str], names: list[str], kind: str) -> dict[str, Any]:
+    """A measurement.json put together by hand from its published schema, not with the project's records."""
+    documents = STORAGE / "Documents"
+    windows = (documents / option(arguments, "--queries")).read_text(encoding="ascii").splitlines()
+    lengths = [len(window.split()) for window in windows]
+    runs, units = int(option(arguments, "--runs")), option(arguments, "--units")
     state = {"thermal": "nominal", "battery_percent": 80.0, "charging": True}
-    programs = [
-        {
-            "role": contender["role"],
-            "name": contender["name"],
-            "target": contender["target"],
-            "precision": contender["precision"],
-            "bundle_seal": contender["bundle_seal"],
-            "program_sha256": "ab" * 32,
-            "runner": "app",
-            "runtime": "Core ML, iOS 27.0",
-            "threads": {"asked": str(request["threads"]), "got": None},
-            "delegate": {"asked": "Core ML", "got": "Core ML"},
-            "compute_unit": {"asked": request["compute_units"], "got": "neural engine 140, cpu 9"},
-            "footprint": {"program_bytes": 1000, "bundle_bytes": 2000, "on_device_bytes": 4096},
-            "load_ns": [41_000_000],
-            "first_ns": [9_000_000],
-            "samples_ns": [3_000_000 + 1000 * (place + 1) * (i % 7) for i in range(runs)],
-            "lengths": [len(request["windows"][i % len(request["windows"])]) for i in range(runs)],
-            "peak_resident_bytes": 55_000_000,
-        }
-        for place, contender in enumerate(request["contenders"])
-    ]
+    programs = []
+    for place, name in enumerate(names):
+        manifest = json.loads((documents / name / "manifest.json").read_text(encoding="utf-8"))
+        programs.append(
+            {
+                "role": name.rpartition("/")[2].partition("-")[0],
+                "name": manifest["name"],
+                "target": manifest["target"],
+                "precision": manifest["precision"],
+                "bundle_seal": manifest["seal"],
+                "program_sha256": "ab" * 32,
+                "runner": "app",
+                "runtime": "Core ML, iOS 27.0",
+                "threads": {"asked": option(arguments, "--threads"), "got": None},
+                "delegate": {"asked": "Core ML", "got": "Core ML"},
+                "compute_unit": {"asked": units, "got": units},
+                "footprint": {"program_bytes": 1000, "bundle_bytes": 2000, "on_device_bytes": 4096},
+                "load_ns": [41_000_000],
+                "first_ns": [9_000_000],
+                "samples_ns": [3_000_000 * (place + 1) + 1000 * (i % 7) for i in range(runs)],
+                "lengths": [lengths[i % len(lengths)] for i in range(runs)],
+                "peak_resident_bytes": 55_000_000,
+            }
+        )
     return {
         "format": 1,
         "place": {
@@ -211,17 +216,17 @@ def measured(request: dict[str, Any], kind: str) -> dict[str, Any]:
         "protocol": {
             "metric": "latency",
             "mode": "standard",
-            "warmup": request["warmup"],
-            "runs": request["runs"],
-            "seconds": request["seconds"],
-            "queries": request["queries"],
-            "threads": request["threads"],
+            "warmup": int(option(arguments, "--warmup")),
+            "runs": runs,
+            "seconds": float(option(arguments, "--seconds")),
+            "queries": option(arguments, "--source"),
+            "threads": int(option(arguments, "--threads")),
             "interleaved": True,
             "processes": "app",
         },
         "programs": programs,
         "validity": {"valid": True, "reasons": []},
-        "made": {"run": request["run"], "app": "1.0"},
+        "made": {"app": "1.0"},
     }
 
 

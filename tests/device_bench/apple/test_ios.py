@@ -33,10 +33,11 @@ def test_a_phone_measures_and_the_figures_are_a_measurement(
     assert again.place.name == "iPhone 16 Pro"
     assert (again.place.system, again.place.emulated, again.place.trend_only) == ("iOS 18.4", False, False)
     assert [program.role for program in again.programs] == ["candidate", "baseline"]
-    assert again.candidate.compute_unit == measurement.Wish(asked="all", got="neural engine 140, cpu 9")
+    assert again.candidate.compute_unit == measurement.Wish(asked="all", got="all")
+    assert again.validity == measurement.Validity(valid=True)
     assert (again.before.thermal, again.after.thermal) == ("nominal", "fair")
     left = [path.name for path in xcode.storage.rglob("*") if path.is_file()]
-    assert sorted(left) == ["measurement.json", "request.json"]
+    assert sorted(left) == ["measurement.json", "queries"], "the app has removed the bundles"
 
 
 def test_the_commands_are_those_that_the_tools_document(xcode: Xcode, request_of_two: Request) -> None:
@@ -48,11 +49,12 @@ def test_the_commands_are_those_that_the_tools_document(xcode: Xcode, request_of
     assert apps[1:8] == ["device", "info", "apps", "--device", UDID, "--bundle-id", "org.pocketdistil.app"]
     container = ["--domain-type", "appDataContainer", "--domain-identifier", "org.pocketdistil.app"]
     assert push[1:10] == ["device", "copy", "to", "--device", UDID, *container]
-    folder = launch[-1]
+    result = launch[-1]
+    folder = result.partition("/")[0]
     assert push[push.index("--destination") + 1] == f"Documents/{folder}"
     assert launch[1:4] == ["device", "process", "launch"]
     assert {"--console", "--terminate-existing"} <= set(launch)
-    assert launch[-4:] == ["org.pocketdistil.app", "--", "--bench", folder]
+    assert launch[launch.index("org.pocketdistil.app") + 1 :][:2] == ["--", "--bench"]
     assert pull[1:10] == ["device", "copy", "from", "--device", UDID, *container]
     assert pull[pull.index("--source") + 1] == f"Documents/{folder}/measurement.json"
     assert all("--json-output" in call for call in xcode.calls[1:])
@@ -64,12 +66,33 @@ def test_the_commands_are_those_that_the_tools_document(xcode: Xcode, request_of
 def test_the_app_is_asked_for_what_the_user_asked(xcode: Xcode, request_of_two: Request) -> None:
     xcode.plays(devices={"devices": [phone()]})
     only(f"ios:{UDID}:cpu-and-ne", request_of_two.cache).measure(request_of_two, Silent())
-    (path,) = xcode.storage.rglob("request.json")
-    asked = sample_app.AppRequest.model_validate_json(path.read_bytes())
-    plan, windows = request_of_two.plan, request_of_two.queries.windows
-    assert (asked.warmup, asked.runs, asked.compute_units) == (plan.warmup, plan.runs, "cpu-and-ne")
-    assert asked.windows == windows
-    assert [c.bundle_seal for c in asked.contenders] == [c.bundle.seal for c in request_of_two.contenders]
+    launch = next(call for call in xcode.calls if "--bench" in call)
+    (queries,) = xcode.storage.rglob("queries")
+    folder = queries.parent.name
+    assert launch[launch.index("--bench") :] == [
+        *("--bench", "--bundle", f"{folder}/candidate-0", "--baselines", f"{folder}/baseline-1"),
+        *("--queries", f"{folder}/queries", "--source", "fixed:64", "--threads", "1"),
+        *("--warmup", "5", "--runs", "50", "--seconds", "10"),
+        *("--units", "cpu-and-ne", "--result", f"{folder}/measurement.json"),
+    ]
+    windows = [tuple(map(int, line.split())) for line in queries.read_text().splitlines()]
+    assert tuple(windows) == request_of_two.queries.windows
+
+
+def test_each_measurement_has_a_folder_of_its_own(xcode: Xcode, request_of_two: Request) -> None:
+    """A file that an earlier one left behind cannot be taken for this one's."""
+    xcode.plays(devices={"devices": [phone()]})
+    device = only("ios", request_of_two.cache)
+    device.measure(request_of_two, Silent())
+    device.measure(request_of_two, Silent())
+    assert len(list(xcode.storage.rglob("measurement.json"))) == 2
+
+
+def test_a_hot_phone_makes_it_invalid(xcode: Xcode, request_of_two: Request) -> None:
+    xcode.plays(devices={"devices": [phone()]}, writes={"after": {"thermal": "serious"}})
+    found = only("ios", request_of_two.cache).measure(request_of_two, Silent())
+    assert not found.validity.valid
+    assert any("serious" in reason for reason in found.validity.reasons)
 
 
 @pytest.mark.parametrize("listed", [phone(), phone_of_version_5()])
@@ -147,6 +170,13 @@ def test_without_xcode_it_says_where_it_runs(
             device.measure(request_of_two, Silent())
 
 
+PROGRAM = {
+    **{"role": "candidate", "name": "another", "target": "coreml", "precision": "int8", "runner": "app"},
+    **{"bundle_seal": "0" * 64, "program_sha256": "0" * 64, "runtime": "Core ML", "samples_ns": [1] * 50},
+    **{"threads": {"asked": "1", "got": None}, "delegate": {"asked": "Core ML", "got": None}},
+    "footprint": {"program_bytes": 1, "bundle_bytes": 1},
+}
+"""Of a bundle that nobody asked for."""
 LOCKED = (
     'The request was denied by service delegate (SBMainWorkspace) for reason: Locked ("Unable to launch '
     'org.pocketdistil.app because the device was not, or could not be, unlocked").'
@@ -173,7 +203,7 @@ UNTRUSTED = (
         ({"app": "gives up"}, "the program does not load: error -5"),
         ({"text": '{"format": 1, '}, "cannot be used"),
         ({"text": "[]"}, "cannot be used"),
-        ({"writes": {"made": {"run": "old"}}}, "of another run"),
+        ({"writes": {"programs": [PROGRAM]}}, "of other bundles"),
         ({"writes": {"surprise": 1}}, "surprise"),
     ],
 )
@@ -200,27 +230,24 @@ def test_a_built_app_in_the_cache_is_installed(xcode: Xcode, request_of_two: Req
 
 def test_fewer_runs_than_asked_are_no_measurement(xcode: Xcode, request_of_two: Request) -> None:
     xcode.plays(devices={"devices": [phone()]})
-    greedy = dataclasses.replace(request_of_two.plan, runs=9)
+    greedy = dataclasses.replace(request_of_two.plan, runs=60)
     device = only("ios", request_of_two.cache)
     found = device.measure(dataclasses.replace(request_of_two, plan=greedy), Silent())
-    assert len(found.candidate.samples_ns) == 9
+    assert len(found.candidate.samples_ns) == 60
     short = [{**program.model_dump(mode="json"), "samples_ns": [1, 2]} for program in found.programs]
     xcode.plays(devices={"devices": [phone()]}, writes={"programs": short})
-    with pytest.raises(DeviceError, match="of 2 runs instead of 8"):
+    with pytest.raises(DeviceError, match="of 2 runs instead of 50"):
         device.measure(request_of_two, Silent())
 
 
 def test_an_app_that_says_nothing_is_stopped(xcode: Xcode, request_of_two: Request, tmp_path: Path) -> None:
     xcode.plays(devices={"devices": [phone()]}, app="hangs")
     asked = sample_app.ask(request_of_two, "all", ("coreml",))
-    inside = f"Documents/{sample_app.folder_of(asked)}"
-    devicectl.push(
-        UDID, "org.pocketdistil.app", sample_app.stage(request_of_two, asked, tmp_path), inside, "it"
-    )
-    arguments = ["--bench", sample_app.folder_of(asked)]
-    command = devicectl.launch_command(UDID, "org.pocketdistil.app", arguments, tmp_path / "answer.json")
+    staged = asked.stage(tmp_path / "staged")
+    devicectl.push(UDID, "org.pocketdistil.app", staged, f"Documents/{asked.folder}", "it")
+    command = devicectl.launch_command(UDID, "org.pocketdistil.app", asked.arguments(), tmp_path / "answer")
     with pytest.raises(DeviceError, match="said nothing for 1 s"):
-        sample_app.follow(command, "it", asked, Silent(), silence=1.0)
+        sample_app.follow(command, "it", Silent(), silence=1.0)
 
 
 def test_what_an_apple_device_cannot_do_is_refused_before_anything_runs(xcode: Xcode, tmp_path: Path) -> None:
@@ -232,3 +259,6 @@ def test_what_an_apple_device_cannot_do_is_refused_before_anything_runs(xcode: X
     counting = dataclasses.replace(make_request(tmp_path / "c"), metric="instructions")
     with pytest.raises(UsageError, match="count no instructions"):
         device.measure(counting, Silent())
+    native = dataclasses.replace(make_request(tmp_path / "d"), runner="native")
+    with pytest.raises(UsageError, match="give --runner app"):
+        device.measure(native, Silent())
