@@ -14,7 +14,7 @@ from device_bench.measurement import Measurement
 from device_bench.sample_app import BUNDLE_ID, RESULT, AppEnded, Asked, Units
 from device_bench.session import DeviceError
 from device_bench.simctl import Simulator
-from pipeline.types import Progress
+from pipeline.types import Progress, UsageError
 
 TARGETS = ("coreml", "executorch", "executorch-coreml")
 """What the sample app can run."""
@@ -142,13 +142,7 @@ def find(kind: str, which: str, cache: Path) -> tuple[Device, ...]:
     wanted, units = _split(which)
     name = f"{kind}:{which}" if which else kind
     if kind == "macos":
-        from device_bench.devices import macos
-
-        if wanted:
-            return (
-                Absent(name=name, why=f"{wanted!r} are no compute units; give {', '.join(sample_app.UNITS)}"),
-            )
-        return macos.find(units)
+        return _mac(name, wanted, units)
     tool = "devicectl" if kind == "ios" else "simctl"
     if reason := xcrun.why_missing(tool):
         return (Absent(name=name, why=reason),)
@@ -156,6 +150,17 @@ def find(kind: str, which: str, cache: Path) -> tuple[Device, ...]:
         return (_phones if kind == "ios" else _simulators)(name, wanted, units or "all", cache)
     except DeviceError as error:
         return (Absent(name=name, why=str(error)),)
+
+
+def _mac(name: str, wanted: str, units: Units | None) -> tuple[Device, ...]:
+    from device_bench.devices import macos
+    from exporters import coreml
+
+    if wanted:
+        raise UsageError(f"{wanted!r} are no compute units; give {', '.join(sample_app.UNITS)}")
+    if reason := coreml.why_not_core_ml():
+        return (Absent(name=name, why=reason),)
+    return macos.find(units)
 
 
 def _phones(name: str, wanted: str, units: Units, cache: Path) -> tuple[Device, ...]:

@@ -122,6 +122,7 @@ def make_bundle(folder: Path, name: str, target: str = "coreml") -> bundles.Bund
         "metrics": {},
         "precision": "int8",
     }
+    (folder / "golden.json").write_text('{"cases": []}', encoding="utf-8")
     bundles.write_manifest(folder, fields)
     return bundles.read(folder)
 
