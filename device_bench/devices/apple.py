@@ -55,7 +55,7 @@ class IPhone:
             raise DeviceError(f"{self.name}: {reason}")
         self._install(who)
         with tempfile.TemporaryDirectory() as scratch:
-            progress.update(0, 0, f"copying {len(asked.bundles)} bundles")
+            progress.update(0, 1, f"copying {len(asked.bundles)} bundles")
             staged = asked.stage(Path(scratch))
             devicectl.push(self.phone.udid, BUNDLE_ID, staged, f"Documents/{asked.folder}", who)
             answer, result = Path(scratch) / "launch.json", Path(scratch) / RESULT
@@ -98,7 +98,7 @@ class Simulated:
         """Boots the simulator where need be, and leaves it as it was."""
         udid, who = self.simulator.udid, f"{self.simulator.name} (simulator)"
         asked = sample_app.ask(request, self.units, TARGETS)
-        progress.update(0, 0, "booting the simulator")
+        progress.update(0, 1, "booting the simulator")
         simctl.boot(udid, who)
         try:
             found = self._run(asked, who, progress)

@@ -122,6 +122,8 @@ def make_bundle(folder: Path, name: str, target: str = "coreml") -> bundles.Bund
         "metrics": {},
         "precision": "int8",
     }
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"word{i}" for i in range(100))]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     (folder / "golden.json").write_text('{"cases": []}', encoding="utf-8")
     bundles.write_manifest(folder, fields)
     return bundles.read(folder)

@@ -51,7 +51,8 @@ def devicectl(arguments: list[str], scenario: dict[str, Any]) -> int:
     if command in scenario.get("rubbish", []):
         answer.write_text('{"info" : {"outcome" :', encoding="utf-8")
         return 0
-    if command in scenario.get("fails", {}):
+    device = option(arguments, "--device") if "--device" in arguments else ""
+    if command in scenario.get("fails", {}) and scenario.get("fails_on", device) == device:
         return refuse(answer, arguments, scenario["fails"][command])
     if command.startswith("list devices"):
         return answered(answer, arguments, scenario["devices"])

@@ -192,6 +192,7 @@ UNTRUSTED = (
     [
         ({"refused": LOCKED}, "it is locked: unlock it"),
         ({"refused": UNTRUSTED}, "VPN & Device Management"),
+        ({"refused": "The connection to the device was interrupted."}, "it is gone"),
         ({"refused": "Something new went wrong inside"}, "failed to launch"),
         ({"apps": []}, "the sample app is not installed: install apps/ios"),
         ({"fails": {"device copy to": "No space left on device"}}, "it is full"),
