@@ -25,7 +25,7 @@ from pipeline.types import UsageError
 RunnerKind = Literal["native", "python", "app"]
 COUNTERS = ("arm64-emulator",)
 """Kinds of device that count instructions, and whose time means nothing."""
-RUNNERS: dict[str, RunnerKind] = {"host": "python", "ios": "app", "ios-simulator": "app", "macos": "app"}
+RUNNERS: dict[str, RunnerKind] = {"host": "python", "ios": "app", "ios-simulator": "app", "macos": "python"}
 """What a kind of device runs programs with where --runner is not given; all others natively."""
 USUAL_LENGTH = 128
 """Tokens: in published figures the shorter of two usual lengths, and what an app meets more often than 384."""
