@@ -62,6 +62,7 @@ class ExecutorchProgram : public runner::Program {
     return length;
   }
 
+  // Also lets go of the outputs: a run that had to would execute other instructions than the first.
   std::vector<float> logits() override {
     std::vector<float> found;
     const bool per_token = outputs_.size() == 2;
@@ -72,6 +73,7 @@ class ExecutorchProgram : public runner::Program {
       const float* data = tensor.const_data_ptr<float>();
       found.insert(found.end(), data, data + (per_token ? tokens_ : static_cast<size_t>(tensor.numel())));
     }
+    outputs_ = {};
     return found;
   }
 

@@ -187,8 +187,8 @@ inline void serve(const Flags& flags, const std::string& runtime, const Load& lo
     const size_t length = program->run(queries[query]);
     mark(flags.marks, 5001);
     const long long ns = running.ns();
+    const auto logits = program->logits();
     if (outputs.is_open()) {
-      const auto logits = program->logits();
       outputs.write(reinterpret_cast<const char*>(logits.data()), logits.size() * sizeof(float));
       if (!outputs.flush()) throw Failure("the outputs file " + flags.outputs + " cannot be written to its end");
     }

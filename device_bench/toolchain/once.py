@@ -28,7 +28,7 @@ def folder(place: Path, make: Callable[[Path], None]) -> Path:
     if place.is_dir():
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.with_name(f"{place.name}.lock")):
+    with FileLock(place.with_name(f".{place.name}.lock")):
         if place.is_dir():
             return place
         work = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
