@@ -6,8 +6,8 @@ For arm64 they come with glibc, its loader included, and are started through it:
 
 The wheels' libraries are made for glibc, which Android does not have. Beside its own loader and libraries a
 runner needs nothing but an arm64 Linux kernel, so that the same files run under QEMU and in a phone's shell
-(`adb push`, `chmod +x`, in a folder that allows execution such as /data/local/tmp). Where a phone forbids that, or
-its apps' libraries are what is to be measured, the sample app's benchmark mode is the way.
+(`adb push`, `chmod +x`, in a folder that allows execution such as /data/local/tmp). Where a phone forbids
+that, or its apps' libraries are what is to be measured, the sample app's benchmark mode is the way.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class NativeRunner:
         return (self.binary, *self.libraries, *((self.loader,) if self.loader else ()))
 
     def command(self, folder: str | None = None) -> tuple[str, ...]:
-        """How it is started: with its path, or as it lies in `folder` of another system (`.` for the current)."""
+        """How it is started: where it is, or as it lies in `folder` of another system (`.`: the current)."""
         at = str(self.binary.parent) if folder is None else folder
         binary = f"{at}/{self.binary.name}"
         return (f"{at}/{self.loader.name}", "--library-path", at, binary) if self.loader else (binary,)
@@ -85,7 +85,7 @@ def runner(target: str, architecture: Architecture, cache: Path) -> NativeRunner
     if arm64:
         glibc = tools.here(cache).root / "usr" / "aarch64-linux-gnu" / "lib"
         libraries += [glibc / name for name in GLIBC]
-    identity = once.key(build.identity(architecture, cache), runtime.version, sizes)
+    identity = once.key(build.identity(piece, architecture, cache), runtime.version, sizes)
 
     def fill(place: Path) -> None:
         settings = {"WHEEL": str(wheel), "RUNTIME_VERSION": runtime.version or ""}

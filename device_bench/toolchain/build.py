@@ -1,4 +1,4 @@
-"""CMake builds of device_bench/native, into the cache folder: once for the same sources, tools and libraries."""
+"""CMake builds of device_bench/native: each once for the same sources, tools and libraries."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ from pipeline.store import sha256_file
 from pipeline.types import MissingTool
 
 SOURCES = Path(__file__).parents[1] / "native"
+BUILD_FILES = ("CMakeLists.txt", "aarch64-linux-gnu.cmake")
+PIECES: Mapping[str, tuple[str, ...]] = {
+    "litert": ("litert_runner.cpp", "litert.h", "runner.h"),
+    "executorch": ("executorch_runner.cpp", "runner.h"),
+    "count": ("count.c", "qemu_plugin.h"),
+}
+"""What each is made of."""
 
 
 def why_unavailable(architecture: Architecture, cache: Path) -> str | None:
@@ -28,9 +35,9 @@ def why_unavailable(architecture: Architecture, cache: Path) -> str | None:
     return None
 
 
-def identity(architecture: Architecture, cache: Path) -> str:
-    """Changes with the sources and with whatever builds them."""
-    sources = {file.name: sha256_file(file) for file in sorted(SOURCES.iterdir()) if file.is_file()}
+def identity(piece: str, architecture: Architecture, cache: Path) -> str:
+    """Changes with a piece's sources and with whatever builds them."""
+    sources = {name: sha256_file(SOURCES / name) for name in (*BUILD_FILES, *PIECES[piece])}
     if architecture == "arm64":
         return once.key(sources, tools.here(cache).packages)
     compiler = tools.compiler()
@@ -43,7 +50,7 @@ def identity(architecture: Architecture, cache: Path) -> str:
 def build(
     piece: str, product: str, architecture: Architecture, cache: Path, settings: Mapping[str, str], out: Path
 ) -> Path:
-    """Builds one piece (litert, executorch, count) and copies its product into the folder `out`.
+    """Builds one piece and copies its product into the folder `out`.
 
     Raises MissingTool with the compiler's first error.
     """

@@ -30,7 +30,9 @@ CORES = (
         name="cortex-a76",
         cpu="cortex-a76",
         part=0xD0B,
-        features="fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp ssbs",
+        features=(
+            "fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp ssbs"
+        ),
         called="Cortex-A76 (dot products)",
     ),
     Core(
@@ -39,8 +41,9 @@ CORES = (
         cpu="max,sve=off,sme=off",
         part=0xD47,
         features=(
-            "fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm jscvt fcma lrcpc dcpop sha3 "
-            "asimddp sha512 asimdfhm dit uscat ilrcpc flagm ssbs sb paca pacg dcpodp flagm2 frint i8mm bf16 bti"
+            "fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm jscvt fcma lrcpc dcpop "
+            "sha3 asimddp sha512 asimdfhm dit uscat ilrcpc flagm ssbs sb paca pacg dcpodp flagm2 frint i8mm "
+            "bf16 bti"
         ),
         called="Armv8.6 core with i8mm (QEMU's max, no scalable vectors)",
     ),
@@ -49,7 +52,7 @@ CORES = (
 
 def plugin(cache: Path) -> Path:
     """The counting plugin, built where it is not there yet. Raises MissingTool."""
-    identity = build.identity("host", cache)
+    identity = build.identity("count", "host", cache)
 
     def fill(place: Path) -> None:
         build.build("count", LIBRARY, "host", cache, {}, place)
@@ -60,8 +63,8 @@ def plugin(cache: Path) -> Path:
 def root(core: Core, cache: Path) -> Path:
     """Files that the guest sees in place of this machine's: one processor, and it is an ARM core.
 
-    Without them runtimes read of as many processors as this machine has, start threads or choose tiles by it, and
-    counts differ from machine to machine; QEMU 7.2 has no /proc/cpuinfo of its own for arm64 guests.
+    Without them runtimes read of as many processors as this machine has, start threads or choose tiles by it,
+    and counts differ from machine to machine; QEMU 7.2 has no /proc/cpuinfo of its own for arm64 guests.
     """
     cpuinfo = (
         "processor\t: 0\nBogoMIPS\t: 50.00\n"

@@ -23,7 +23,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One thing to be set up. `make` leaves alone what is there, and gives the folders or files that it made."""
+    """One thing to be set up. `make` leaves alone what is there, and gives the folders or files it is in."""
 
     name: str
     make: Callable[[Setup], tuple[Path, ...]]

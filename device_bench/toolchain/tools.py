@@ -1,7 +1,7 @@
 """The emulator, the cross compiler and CMake: Debian 12's, unpacked in the cache folder and run from there.
 
-QEMU's version is part of what is counted, and Debian 12's is the one whose cores were found to compute right, so
-that the suite is the same on every system.
+QEMU's version is part of what is counted, and Debian 12's is the one whose cores were found to compute right,
+so that the suite is the same on every system.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from device_bench.toolchain.tools import SETUP
 from pipeline.types import MissingTool, Progress, UsageError
 
 Architecture = Literal["host", "arm64"]
-GLIBC_TAGS = tuple(f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 17)) + ("manylinux2014_aarch64",)
+GLIBC_TAGS = tuple(f"manylinux_2_{minor}_aarch64" for minor in (28, 27, 17))
 """Oldest glibc that a wheel may ask for, newest first; Debian 12's is 2.36."""
 
 
