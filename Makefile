@@ -1,5 +1,5 @@
 # make run · make test · make lint · make format · make bench · make bench-export ·
-# make bench-device · make bench-distil. Each sets up what it needs in .venv.
+# make bench-device · make bench-distil · make counts. Each sets up what it needs in .venv.
 PYTHON ?= python3.11
 TORCH := 2.13.0
 VENV := .venv
@@ -8,13 +8,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: run test lint format bench bench-export bench-device bench-distil clean
+.PHONY: run test lint format bench bench-export bench-device bench-distil counts clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.coreml
 	$(BIN)/python -m pipeline.run --target coreml
 
 test: $(VENV)/.all
+	$(BIN)/python -m device_bench setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.all
@@ -41,6 +42,21 @@ bench-device: $(VENV)/.all
 
 bench-distil: $(VENV)/.coreml
 	$(BIN)/python -m pipeline.bench_distil $(BENCH_ARGS)
+
+# Instructions of tiny and pocket on emulated cores, held against the committed ones. COUNTS_INTO=
+# tests/device_bench/counts writes those anew.
+COUNTS_INTO ?= runs/counts
+counts: $(VENV)/.all
+	$(BIN)/python -m device_bench setup
+	set -e; for recipe in tiny pocket; do \
+		$(BIN)/python -m pipeline.run --recipe $$recipe --target tflite,executorch; \
+		for target in tflite executorch; do \
+			$(BIN)/python -m device_bench run --bundle runs/$$recipe/$$target --baseline none \
+				--device arm64-emulator --length 128 --out $(COUNTS_INTO)/$$recipe; \
+		done; \
+		$(BIN)/python -m device_bench compare tests/device_bench/counts/$$recipe $(COUNTS_INTO)/$$recipe \
+			--max-regression 0.5%; \
+	done
 
 clean:
 	rm -rf $(VENV) runs
