@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+ADB_BUNDLE ?= runs/tiny/tflite
 
 .PHONY: run test lint format bench bench-export bench-distil clean
 .DELETE_ON_ERROR:
@@ -35,6 +36,13 @@ bench-export: $(VENV)/.all
 
 bench-distil: $(VENV)/.coreml
 	$(BIN)/python -m pipeline.bench_distil $(BENCH_ARGS)
+
+# The whole way through the real adb, on an arm64 phone under QEMU: push, run, pull, measurement.json.
+.PHONY: adb-loop
+adb-loop: $(VENV)/.all
+	$(BIN)/python -m device_bench setup
+	$(BIN)/python -m device_bench.toolchain.phone -- \
+		$(BIN)/python -m device_bench run --bundle $(ADB_BUNDLE) --baseline none --device adb
 
 clean:
 	rm -rf $(VENV) runs
