@@ -238,7 +238,7 @@ def find(cache: Path) -> Adb:
 
 
 def setup(cache: Path, progress: Progress | None = None, mirror: str | None = None) -> Adb:
-    """adb from PATH; without one, Debian's is unpacked into the cache. Raises MissingTool where it cannot be."""
+    """adb from PATH; without one, Debian's goes into the cache. Raises MissingTool where it cannot be had."""
     if program := shutil.which("adb"):
         return Adb(program=Path(program))
     return _cached(debian.packages(replace(SOURCE, mirror=mirror), PACKAGES, cache, progress))
