@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from device_bench.native_runners import NativeRunner
-
 from device_bench.devices.adb import Android
 from device_bench.devices.base import Contender, Request
+from device_bench.native_runners import NativeRunner
 from device_bench.protocol import Plan
 from device_bench.queries import Queries
 from device_bench.toolchain.phone import Phone
