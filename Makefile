@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+ADB_BUNDLE ?= runs/tiny/tflite
 
 .PHONY: run test lint format bench bench-export bench-device bench-distil counts clean
 .DELETE_ON_ERROR:
@@ -57,6 +58,12 @@ counts: $(VENV)/.all
 		$(BIN)/python -m device_bench compare tests/device_bench/counts/$$recipe $(COUNTS_INTO)/$$recipe \
 			--max-regression 0.5%; \
 	done
+
+# The whole way through the real adb, on an arm64 phone under QEMU: push, run, pull, measurement.json.
+adb-loop: $(VENV)/.all
+	$(BIN)/python -m device_bench setup
+	$(BIN)/python -m device_bench.toolchain.phone -- \
+		$(BIN)/python -m device_bench run --bundle $(ADB_BUNDLE) --baseline none --device adb
 
 clean:
 	rm -rf $(VENV) runs

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_bench import native_runners
-from device_bench.toolchain import counter, tools, wheels
+from device_bench import adb, native_runners
+from device_bench.toolchain import counter, phone, tools, wheels
 from pipeline.types import Progress
 
 
@@ -52,6 +52,14 @@ def _host_runners(setup: Setup) -> tuple[Path, ...]:
     return tuple(runner.binary.parent for runner in runners)
 
 
+def _phone(setup: Setup) -> tuple[Path, ...]:
+    if reason := phone.why_unavailable():
+        setup.progress.say(f"left out the phone: {reason}")
+        return (adb.setup(setup.cache, setup.progress, setup.mirror).program,)
+    parts = phone.setup(setup.cache, setup.progress, setup.mirror)
+    return (parts.folder, parts.adb.program)
+
+
 def _installed(setup: Setup) -> list[wheels.Runtime]:
     """Runtimes whose package is installed; the others are named."""
     found = []
@@ -71,5 +79,6 @@ STEPS: tuple[Step, ...] = (
     Step(name="instruction counter", make=_counter),
     Step(name="native runners for arm64", make=_arm64_runners),
     Step(name="native runners for this machine", make=_host_runners),
+    Step(name="adb, and an arm64 phone for it", make=_phone),
 )
 """In the order in which they need each other."""
