@@ -15,7 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from device_bench import adb, agreement, android, android_app, native_runners
+from device_bench import agreement, native_runners
+from device_bench.android import adb
+from device_bench.android import app as android_app
+from device_bench.android import looks as android
 from device_bench.devices.base import Contender, Request
 from device_bench.measurement import Likeness, Measurement, Validity
 from device_bench.native_runners import NativeRunner

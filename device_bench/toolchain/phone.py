@@ -26,7 +26,7 @@ from pathlib import Path
 
 import platformdirs
 
-from device_bench import adb
+from device_bench.android import adb
 from device_bench.session import DeviceError
 from device_bench.toolchain import debian, once
 from pipeline import console

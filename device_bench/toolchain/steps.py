@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_bench import adb, native_runners
+from device_bench import native_runners
+from device_bench.android import adb
 from device_bench.toolchain import counter, phone, tools, wheels
 from pipeline.types import Progress
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from device_bench import android_app, measurement
+from device_bench import measurement
+from device_bench.android import app as android_app
 from device_bench.devices.adb import Android
 from device_bench.devices.base import Request
 from device_bench.measurement import Footprint, Measured, Measurement, Place, Protocol, State, Validity, Wish

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from device_bench import adb
-from device_bench.adb import Adb, Seen, parse_devices
+from device_bench.android import adb
+from device_bench.android.adb import Adb, Seen, parse_devices
 from device_bench.devices.adb import Android
 from device_bench.session import DeviceError
 from pipeline.types import MissingTool

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from device_bench import adb
 from device_bench.__main__ import CACHE
+from device_bench.android import adb
 from device_bench.session import DeviceError
 from device_bench.toolchain import phone
 from device_bench.toolchain.phone import Parts, Phone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from device_bench.android import Core, Look, parse, parse_battery, parse_cores, parse_temperatures
+from device_bench.android.looks import Core, Look, parse, parse_battery, parse_cores, parse_temperatures
 from pipeline.types import UsageError
 from tests.device_bench.adb.conftest import PIXEL
 

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from device_bench import adb, measurement
-from device_bench.android import Look, look
+from device_bench import measurement
+from device_bench.android import adb
+from device_bench.android.looks import Look, look
 from device_bench.devices.base import Contender, Request
 from device_bench.measurement import Measurement, State, Validity
 from device_bench.session import DeviceError

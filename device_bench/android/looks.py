@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from device_bench.adb import Connection
+from device_bench.android.adb import Connection
 from device_bench.measurement import Place, State
 from pipeline.types import UsageError
 
