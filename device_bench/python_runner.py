@@ -11,23 +11,21 @@ import argparse
 import gc
 import importlib
 import importlib.metadata
-import os
 import resource
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
-from pydantic import BaseModel
 
-from device_bench.session import Ended, Failed, Loaded, Ran
-from exporters.base import Runner, pad
+from device_bench.serving import Inference, serve
+from device_bench.session import Loaded
+from exporters.base import pad
 from pipeline import bundles
 from pipeline.bundles import Bundle
-from pipeline.types import MissingTool, PipelineError, UsageError
+from pipeline.types import MissingTool, UsageError
 
 TASKS, STATUS, CLEAR = Path("/proc/self/task"), Path("/proc/self/status"), Path("/proc/self/clear_refs")
 FORGET_PEAK = "5"
@@ -97,74 +95,39 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--outputs", type=Path)
     flags = parser.parse_args()
-    channel = _own_stdout()
-    try:
-        _serve(flags, channel)
-    except PipelineError as error:
-        _say(channel, Failed(event="failed", why=str(error)))
-        return 1
-    except (BrokenPipeError, KeyboardInterrupt):
-        return 1
-    return 0
+    return serve(lambda queries: _Program(flags.bundle, flags.threads, queries), flags.queries, flags.outputs)
 
 
-def _own_stdout() -> TextIO:
-    """Stdout for events alone: whatever a library prints goes to stderr."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return channel
+class _Program:
+    """A bundle's program, loaded by its runner."""
 
-
-def _say(channel: TextIO, event: BaseModel) -> None:
-    channel.write(event.model_dump_json() + "\n")
-    channel.flush()
-
-
-def _serve(flags: argparse.Namespace, channel: TextIO) -> None:
-    bundle = bundles.read(flags.bundle)
-    queries = [np.array([line.split()], np.int32) for line in flags.queries.read_text("ascii").splitlines()]
-    runtime = runtime_of(bundle.target)
-    _import(runtime)
-    _forget_peak()
-    threads_before, began = _threads(), time.perf_counter_ns()
-    program = bundle.runner(flags.threads)
-    load_ns = time.perf_counter_ns() - began
-    if program.emulated:
-        raise UsageError(f"{bundle.target} is evaluated op by op here; its times mean nothing")
-    _say(
-        channel,
-        Loaded(
+    def __init__(self, folder: Path, threads: int, queries: list[np.ndarray]) -> None:
+        bundle = bundles.read(folder)
+        runtime = runtime_of(bundle.target)
+        _import(runtime)
+        _forget_peak()
+        threads_before, began = _threads(), time.perf_counter_ns()
+        self.runner, self.queries = bundle.runner(threads), queries
+        load_ns = time.perf_counter_ns() - began
+        if self.runner.emulated:
+            raise UsageError(f"{bundle.target} is evaluated op by op here; its times mean nothing")
+        self.loaded = Loaded(
             event="loaded",
             runtime=runtime.version(),
             load_ns=load_ns,
             threads=_threads_got(bundle, threads_before),
             delegate=_delegate_got(bundle),
-        ),
-    )
-    # A pause of Python's collector would be charged to whichever inference it hits.
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    for line in sys.stdin:
-        if line.split() == ["end"]:
-            _say(channel, Ended(event="ended", peak_resident_bytes=_peak()))
-            return
-        _say(channel, _run(program, queries, line, flags.outputs))
+        )
 
+    def run(self, query: int) -> Inference:
+        ids = self.queries[query]
+        mask = np.ones_like(ids)
+        began = time.perf_counter_ns()
+        logits = self.runner(ids, mask)
+        return Inference(ns=time.perf_counter_ns() - began, length=pad(ids, self.runner.lengths), logits=logits)
 
-def _run(program: Runner, queries: list[np.ndarray], line: str, outputs: Path | None) -> Ran:
-    word, _, number = line.strip().partition(" ")
-    if word != "run" or not number.isdecimal() or int(number) >= len(queries):
-        raise UsageError(f"told {line.strip()!r}; it takes run 0 to run {len(queries) - 1}, and end")
-    ids = queries[int(number)]
-    mask = np.ones_like(ids)
-    began = time.perf_counter_ns()
-    logits = program(ids, mask)
-    took = time.perf_counter_ns() - began
-    if outputs:
-        with outputs.open("ab") as file:
-            file.writelines(output.astype("<f4").tobytes() for output in logits)
-    return Ran(event="ran", query=int(number), ns=took, length=pad(ids, program.lengths))
+    def peak(self) -> int | None:
+        return _peak()
 
 
 def _import(runtime: Runtime) -> None:

@@ -7,23 +7,21 @@ Xcode does when it builds an app, so it is no part of loading.
 from __future__ import annotations
 
 import argparse
-import gc
-import os
 import platform
 import resource
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel
 
-from device_bench.session import TAIL, Ended, Failed, Loaded, Ran
+from device_bench.serving import Inference, serve
+from device_bench.session import TAIL, Loaded
 from exporters.base import INPUTS, cut, padded
 from pipeline import bundles
-from pipeline.types import PipelineError, UsageError
+from pipeline.types import UsageError
 
 COMPUTE_UNITS = {"cpu-only": "CPU_ONLY", "cpu-and-ne": "CPU_AND_NE", "all": "ALL"}
 """As --units says it → a name of coremltools.ComputeUnit."""
@@ -40,17 +38,7 @@ def main() -> int:
     parser.add_argument("--units", choices=list(COMPUTE_UNITS), default="all")
     parser.add_argument("--outputs", type=Path)
     flags = parser.parse_args()
-    # Whatever a library prints goes to stderr: stdout is for events alone.
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    try:
-        _serve(flags, channel)
-    except PipelineError as error:
-        _say(channel, Failed(event="failed", why=str(error)))
-        return 1
-    except (BrokenPipeError, KeyboardInterrupt):
-        return 1
-    return 0
+    return serve(lambda queries: _Program(flags, queries), flags.queries, flags.outputs)
 
 
 def compiled(program: Path, place: Path) -> Path:
@@ -70,63 +58,45 @@ def window(ids: np.ndarray, lengths: tuple[int, ...]) -> dict[str, np.ndarray]:
     return dict(zip(INPUTS, padded(ids, np.ones_like(ids), lengths), strict=True))
 
 
-def _serve(flags: argparse.Namespace, channel: TextIO) -> None:
-    bundle = bundles.read(flags.bundle)
-    queries = [np.array([line.split()], np.int32) for line in flags.queries.read_text("ascii").splitlines()]
-    inputs = [window(ids, bundle.lengths) for ids in queries]
-    import coremltools
+class _Program:
+    """A bundle's package, compiled, as Core ML has it."""
 
-    place = compiled(bundle.program, flags.compiled)
-    units = coremltools.ComputeUnit[COMPUTE_UNITS[flags.units]]
-    began = time.perf_counter_ns()
-    try:
-        model = coremltools.models.CompiledMLModel(str(place), compute_units=units)
-    except Exception as error:  # As above.
-        raise UsageError(f"Core ML does not load {bundle.program}: {_line(error)}") from None
-    load_ns = time.perf_counter_ns() - began
-    system = platform.mac_ver()[0] or platform.system()
-    runtime = f"Core ML of macOS {system}, coremltools {coremltools.__version__}"
-    _say(channel, Loaded(event="loaded", runtime=runtime, load_ns=load_ns, delegate="Core ML"))
-    # A pause of Python's collector would be charged to whichever inference it hits.
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    for line in sys.stdin:
-        if line.split() == ["end"]:
-            _say(channel, Ended(event="ended", peak_resident_bytes=_peak()))
-            return
-        word, _, number = line.strip().partition(" ")
-        if word != "run" or not number.isdecimal() or int(number) >= len(queries):
-            raise UsageError(f"told {line.strip()!r}; it takes run 0 to run {len(queries) - 1}, and end")
-        _say(channel, _run(model, queries, inputs, int(number), flags.outputs))
+    def __init__(self, flags: argparse.Namespace, queries: list[np.ndarray]) -> None:
+        bundle = bundles.read(flags.bundle)
+        self.queries, self.inputs = queries, [window(ids, bundle.lengths) for ids in queries]
+        import coremltools
 
+        place = compiled(bundle.program, flags.compiled)
+        units = coremltools.ComputeUnit[COMPUTE_UNITS[flags.units]]
+        began = time.perf_counter_ns()
+        try:
+            self.model: Any = coremltools.models.CompiledMLModel(str(place), compute_units=units)
+        except Exception as error:  # As above.
+            raise UsageError(f"Core ML does not load {bundle.program}: {_line(error)}") from None
+        load_ns = time.perf_counter_ns() - began
+        system = platform.mac_ver()[0] or platform.system()
+        runtime = f"Core ML of macOS {system}, coremltools {coremltools.__version__}"
+        self.loaded = Loaded(event="loaded", runtime=runtime, load_ns=load_ns, delegate="Core ML")
 
-def _run(
-    model: Any, queries: list[np.ndarray], inputs: list[dict[str, np.ndarray]], number: int, out: Path | None
-) -> Ran:
-    began = time.perf_counter_ns()
-    results: Mapping[str, np.ndarray] = model.predict(inputs[number])
-    took = time.perf_counter_ns() - began
-    if out:
-        length = queries[number].shape[1]
-        logits = [cut(name, results[name], length) for name in OUTPUTS if name in results]
-        with out.open("ab") as file:
-            file.writelines(output.astype("<f4").tobytes() for output in logits)
-    return Ran(event="ran", query=number, ns=took, length=inputs[number][INPUTS[0]].shape[1])
+    def run(self, query: int) -> Inference:
+        began = time.perf_counter_ns()
+        results: Mapping[str, np.ndarray] = self.model.predict(self.inputs[query])
+        took = time.perf_counter_ns() - began
+        length = self.queries[query].shape[1]
+        return Inference(
+            ns=took,
+            length=self.inputs[query][INPUTS[0]].shape[1],
+            logits=[cut(name, results[name], length) for name in OUTPUTS if name in results],
+        )
 
-
-def _say(channel: TextIO, event: BaseModel) -> None:
-    channel.write(event.model_dump_json() + "\n")
-    channel.flush()
+    def peak(self) -> int:
+        """Coremltools and compiling, where it was needed, included."""
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:TAIL]
-
-
-def _peak() -> int:
-    """Bytes; coremltools and compiling, where it was needed, included."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":

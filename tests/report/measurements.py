@@ -15,26 +15,16 @@ from device_bench.measurement import (
     Metric,
     Place,
     Precision,
-    Protocol,
     Role,
     State,
-    Validity,
-    Wish,
 )
+from tests.device_bench import measurements as made_up
+from tests.device_bench.measurements import EMULATOR as EMULATED
+from tests.device_bench.measurements import HOST, PHONE
 
-HOST = Place(
-    kind="host", name="this machine", emulated=False, processor="Some CPU", cores=2, system="Linux 6.1"
-)
-EMULATED = Place(
-    kind="arm64-emulator",
-    name="qemu-arm64",
-    emulated=True,
-    processor="arm64",
-    cores=1,
-    system="QEMU 7.2",
-    cpu="cortex-a76",
-)
-PHONE = Place(kind="adb", name="Pixel 8", emulated=False, processor="Tensor G3", cores=9, system="Android 14")
+__all__ = ["EMULATED", "HOST", "PHONE", "measurement", "samples"]
+
+LOADS = {"before": 0.4, "after": 1.2}
 MULTIPLY_ADDS = {"candidate": 2_000_000_000, "baseline": 11_000_000_000, "peak": 5_000_000_000}
 
 
@@ -64,23 +54,22 @@ def program(
 ) -> Measured:
     """A program without samples."""
     size = 20_256_868 if role == "candidate" else 110_022_688 if precision == "int8" else 435_619_056
-    fields: dict[str, Any] = {
-        "role": role,
-        "name": name,
-        "target": target,
-        "precision": precision,
-        "random_weights": role != "candidate",
-        "bundle_seal": seal,
-        "program_sha256": "0" * 64,
-        "runner": "native",
-        "runtime": "LiteRT 2.3.0",
-        "threads": Wish(asked="1", got="1"),
-        "delegate": Wish(asked="xnnpack", got="xnnpack"),
-        "footprint": Footprint(program_bytes=size, bundle_bytes=size + 1_000_000, runtime_bytes=5_400_000),
-        "multiply_adds": MULTIPLY_ADDS[role],
-        **changed,
-    }
-    return Measured(**fields)
+    return made_up.program(
+        role,
+        precision,
+        **{
+            "name": name,
+            "target": target,
+            "bundle_seal": seal,
+            "footprint": Footprint(program_bytes=size, bundle_bytes=size + 1_000_000, runtime_bytes=5_400_000),
+            "multiply_adds": MULTIPLY_ADDS[role],
+            "samples_ns": (),
+            "load_ns": (),
+            "first_ns": (),
+            "lengths": (),
+            **changed,
+        },
+    )
 
 
 def measurement(
@@ -114,20 +103,8 @@ def measurement(
             taken = counts(int(total * scale), share)
             measured["instructions"] = Counted(loading=taken, inferences=(taken,) * 3)
         programs.append(program(role, name, precision, seal, target=target, **measured))
-    return Measurement(
-        place=place.model_copy(update={"trend_only": trend_only}),
-        before=State(load_average=0.4, governor="performance"),
-        after=State(load_average=1.2, governor="performance"),
-        protocol=Protocol(
-            metric=metric,
-            warmup=5,
-            runs=50,
-            seconds=10.0,
-            queries="fixed:384",
-            threads=1,
-            interleaved=interleaved,
-        ),
-        programs=tuple(programs),
-        validity=Validity(valid=not reasons, reasons=reasons),
-        made={"time": time},
-    )
+    make = made_up.latency if metric == "latency" else made_up.counts
+    whole = make(*programs, place=place.model_copy(update={"trend_only": trend_only}), reasons=reasons)
+    protocol = whole.protocol.model_copy(update={"queries": "fixed:384", "interleaved": interleaved})
+    states = {name: State(load_average=load, governor="performance") for name, load in LOADS.items()}
+    return whole.model_copy(update={"protocol": protocol, "made": {"time": time}, **states})
