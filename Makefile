@@ -56,7 +56,7 @@ counts: $(VENV)/.all
 				--device arm64-emulator --length 128 --out $(COUNTS_INTO)/$$recipe; \
 		done; \
 		$(BIN)/python -m device_bench compare tests/device_bench/counts/$$recipe $(COUNTS_INTO)/$$recipe \
-			--max-regression 0.5%; \
+			--max-regression 0.5% --exact same-tools; \
 	done
 
 # The whole way through the real adb, on an arm64 phone under QEMU: push, run, pull, measurement.json.

@@ -9,13 +9,17 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from device_bench.measurement import Instructions, Measured, Measurement, Precision
 from device_bench.stats import CONFIDENCE, RESAMPLES, Ratio, median, paired_ratio
 from pipeline.types import UsageError
+
+Exact = Literal["same-program", "same-tools", "always", "never"]
+"""When counts have to be equal: where program, runtime and emulator are the same; where the last two are, whatever
+the program (it holds the commit that it was made at); always; never."""
 
 CLASSES = {
     "total": "instructions",
@@ -26,6 +30,8 @@ CLASSES = {
     "other": "  other",
 }
 """Fields of Instructions, as tables call them."""
+
+PROGRAM = "program"
 
 _AT_ONCE = 1 << 22
 """Resampled values held in memory together."""
@@ -71,11 +77,11 @@ class Comparison:
         return tuple(line for line in self.lines if line.failed)
 
 
-def compare(base: Measurement, new: Measurement, limits: Limits, exact: bool | None = None) -> Comparison:
+def compare(base: Measurement, new: Measurement, limits: Limits, exact: Exact = "same-program") -> Comparison:
     """Holds `new` against `base`.
 
-    `exact`: counts have to be equal; None where program, runtime and emulator are the same. Raises UsageError
-    where one of the two is invalid, or they were not measured alike.
+    `exact` says when counts have to be equal. Raises UsageError where one of the two is invalid, or they were
+    not measured alike.
     """
     for word, of in (("base", base), ("new", new)):
         if sum(program.role == "candidate" for program in of.programs) != 1:
@@ -136,11 +142,16 @@ class _Part:
     rule: str
 
 
-def _instructions(base: Measurement, new: Measurement, limits: Limits, exact: bool | None) -> _Part:
+def _instructions(base: Measurement, new: Measurement, limits: Limits, exact: Exact) -> _Part:
     then, now = _inferences(base), _inferences(new)
     shared = min(len(then), len(now))  # run i asks the same window in both
     changed = _changed_tools(base, new)
-    is_exact = not changed if exact is None else exact
+    is_exact = {
+        "same-program": not changed,
+        "same-tools": not [what for what in changed if what != PROGRAM],
+        "always": True,
+        "never": False,
+    }[exact]
     lines = []
     for field, name in CLASSES.items():
         before, after = ([int(getattr(one, field)) for one in counts[:shared]] for counts in (then, now))
@@ -159,7 +170,7 @@ def _instructions(base: Measurement, new: Measurement, limits: Limits, exact: bo
             )
         )
     rule = "each inference and class has to be equal" if is_exact else _at_most(limits.regression)
-    asked = "as asked" if exact is not None else ""
+    asked = "as asked" if exact in ("always", "never") else ""
     because = (
         f"the {' and the '.join(changed)} changed" if changed else "program, runtime and emulator are the same"
     )
@@ -233,7 +244,7 @@ def _changed_tools(base: Measurement, new: Measurement) -> list[str]:
     """Which of those that determine a count are not the same."""
     one, two = base.candidate, new.candidate
     pairs = {
-        "program": (one.program_sha256, two.program_sha256),
+        PROGRAM: (one.program_sha256, two.program_sha256),
         "runtime": (one.runtime, two.runtime),
         "emulator": (base.place.system, new.place.system),
         "set of tools": (base.made.get("tools"), new.made.get("tools")),

@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import exporters.base as exporters
 from device_bench import native_runners
 from device_bench.agreement import likeness, unlike
 from device_bench.devices.base import Contender, Request
@@ -52,6 +53,7 @@ from device_bench.session import DeviceError, Loaded, Session
 from device_bench.toolchain import counter, tools
 from device_bench.toolchain.counter import CORES, Core
 from device_bench.validity import judge
+from pipeline.store import tool_version
 from pipeline.types import Progress, UsageError
 
 HEAVY = 1_500_000_000
@@ -101,7 +103,7 @@ class Emulator:
             protocol=protocol,
             programs=programs,
             validity=Validity(valid=not reasons, reasons=reasons),
-            made={**made(), "tools": self._tools(runners)},
+            made={**made(), "tools": self._tools(request.contenders[0].bundle.target, runners)},
         )
 
     def _prepare(self) -> None:
@@ -120,11 +122,12 @@ class Emulator:
             cpu=self.core.cpu,
         )
 
-    def _tools(self, runners: Sequence[NativeRunner]) -> dict[str, str]:
-        """What a count depends on beside the program."""
+    def _tools(self, target: str, runners: Sequence[NativeRunner]) -> dict[str, str]:
+        """What a count depends on beside the program, and what the program depends on beside its commit."""
         return {
             "qemu": tools.here(self.cache).qemu,
             "runner": ", ".join(sorted({runner.binary.parent.name for runner in runners})),
+            **{package: tool_version(package) for package in exporters.find(target).packages},
         }
 
     def _program(self, contender: Contender, runner: NativeRunner, request: Request) -> Measured:

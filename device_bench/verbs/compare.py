@@ -6,11 +6,12 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from rich.table import Table
 
 from device_bench import measurement, regression
-from device_bench.regression import Comparison, Limits, Line
+from device_bench.regression import Comparison, Exact, Limits, Line
 from device_bench.screen import console_for_tables
 from pipeline.types import PipelineError, UsageError
 
@@ -43,8 +44,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--exact",
-        action=argparse.BooleanOptionalAction,
-        help="counts have to be equal (default: where program, runtime and emulator are the same)",
+        choices=get_args(Exact),
+        default="same-program",
+        help="when counts have to be equal (default: same-program, with runtime and emulator the same too)",
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from device_bench.measurement import Counted, Footprint, Measured, Measurement, Protocol, Wish, write
-from device_bench.regression import Comparison, Limits
+from device_bench.regression import Comparison, Exact, Limits
 from device_bench.regression import compare as held
 from device_bench.verbs import compare
 from pipeline import console
@@ -23,7 +23,7 @@ LIMITS = Limits(regression=0.005, memory=0.05)
 NEWER: dict[str, Any] = {"runtime": "LiteRT 2.4.0"}
 
 
-def failures(base: Measurement, new: Measurement, exact: bool | None = None) -> list[str]:
+def failures(base: Measurement, new: Measurement, exact: Exact = "same-program") -> list[str]:
     return [line.name.strip() for line in held(base, new, LIMITS, exact).failed]
 
 
@@ -62,7 +62,7 @@ def test_with_the_same_tools_one_instruction_fails(change: int) -> None:
 
     new = with_candidate(base, another)
     assert failures(base, new) == ["instructions", "other"], "though the medians are the same"
-    assert failures(base, new, exact=False) == []
+    assert failures(base, new, exact="never") == []
     made = held(base, base, LIMITS)
     assert made.failed == ()
     assert made.rules[0] == (
@@ -85,9 +85,18 @@ def test_counts_need_not_be_equal_once_what_determines_them_changed(new: Measure
     (rule, *_) = held(counts(counting()), new, LIMITS).rules
     assert "at most 0.5 % more" in rule
     assert f"the {changed} changed" in rule
-    assert (
-        "has to be equal (median of 3, as asked" in held(counts(counting()), new, LIMITS, exact=True).rules[0]
-    )
+    (asked, *_) = held(counts(counting()), new, LIMITS, exact="always").rules
+    assert "has to be equal (median of 3, as asked" in asked
+
+
+def test_the_gate_wants_equal_counts_of_another_program_by_the_same_tools() -> None:
+    base, again = counts(counting()), counts(counting(program_sha256="f" * 64))
+    assert failures(base, again, exact="same-tools") == []
+    less = counts(counting(program_sha256="f" * 64, millions=124.999))
+    assert failures(base, less) == []
+    assert "instructions" in failures(base, less, exact="same-tools")
+    by_newer = counts(counting(program_sha256="f" * 64, millions=124.999, **NEWER))
+    assert failures(base, by_newer, exact="same-tools") == []
 
 
 def test_loading_is_not_judged_and_a_longer_run_is_compared_as_far_as_both_go() -> None:
@@ -289,8 +298,8 @@ def test_two_files(run: Run, tmp_path: Path) -> None:
     assert err == "error: new.json: instructions got worse by +2.00 %, above +0.5 %\n"
     assert "WORSE" in out
     assert run(base, new, "--max-regression", "0.03")[0] == 0
-    assert run(base, new, "--max-regression", "3%", "--exact")[0] == 1
-    code, _, err = run(base, new, "--exact")
+    assert run(base, new, "--max-regression", "3%", "--exact", "always")[0] == 1
+    code, _, err = run(base, new, "--exact", "always")
     assert "instructions are not equal (125,000,000, then 127,500,000) and 5 more" in err
     write(latency(), new)
     code, _, err = run(base, new)

@@ -253,6 +253,11 @@ def _unasked(request: Request) -> Measurement:
     raise AssertionError
 
 
+def _heed_interrupts() -> None:
+    """Jobs that a shell started in the background are told to ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_in_the_middle_leaves_nothing(how: signal.Signals, bundle: Path, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
@@ -274,6 +279,7 @@ def test_a_stop_in_the_middle_leaves_nothing(how: signal.Signals, bundle: Path, 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_heed_interrupts,
     )
     children: set[int] = set()
     until = time.monotonic() + 60
