@@ -18,8 +18,8 @@ from device_bench.stats import CONFIDENCE, RESAMPLES, Ratio, median, paired_rati
 from pipeline.types import UsageError
 
 Exact = Literal["same-program", "same-tools", "always", "never"]
-"""When counts have to be equal: where program, runtime and emulator are the same; where the last two are, whatever
-the program (it holds the commit that it was made at); always; never."""
+"""When counts have to be equal: where program, runtime and emulator are the same; where the last two are,
+whatever the program, which says at which commit it was made; always; never."""
 
 CLASSES = {
     "total": "instructions",
