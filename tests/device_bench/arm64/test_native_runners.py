@@ -62,7 +62,8 @@ def test_logits_are_those_of_the_python_runtime(
 def test_failures_are_sentences(target: str, bundle_of: Bundles, cache: Path, tmp_path: Path) -> None:
     program = bundle_of(target, "question-answering").program
     damaged = tmp_path / "damaged"
-    damaged.write_bytes(program.read_bytes()[:5000])
+    # Not cut short, which LiteRT, reading the file by mapping it, does not survive; hashes find that before.
+    damaged.write_bytes(bytes(64) + program.read_bytes()[64:])
     for file, sentence in ((tmp_path / "none", "none cannot be read"), (damaged, "cannot read .*damaged")):
         with pytest.raises(DeviceError, match=sentence):
             started(target, file, cache, tmp_path)
