@@ -33,7 +33,11 @@ CORES: Mapping[str, str] = {
     "cortex-a76": "Cortex-A76",
     "max,sve=off,sme=off": "i8mm core",
 }
-TITLES: Mapping[str, str] = {"bert-base": "BERT-base", "bert-tiny": "BERT-tiny (2 layers)"}
+TITLES: Mapping[str, str] = {
+    "bert-base": "BERT-base",
+    "bert-tiny": "BERT-tiny (2 layers)",
+    "linears": "a stack of large linears",
+}
 """Baselines, by the name of their bundles, as a run's report calls them."""
 CLASSES: Mapping[str, str] = {
     "dot_product": "dot product",

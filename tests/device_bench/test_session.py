@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,15 @@ def test_leaving_early_leaves_no_process() -> None:
     session.close()
 
 
+@pytest.fixture
+def heeding_interrupts() -> Iterator[None]:
+    """Jobs that a shell started in the background are told to ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding_interrupts")
 def test_a_stop_while_it_loads_leaves_no_process(tmp_path: Path) -> None:
     """Ctrl-C comes while the session waits for its first event."""
     script = (
