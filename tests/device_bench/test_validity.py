@@ -204,11 +204,12 @@ def test_counts_do_not_care_about_heat_or_load() -> None:
 
 
 def test_counts_that_differ_at_one_length() -> None:
-    made = program(samples=(), instructions=counted(1000, 1001))
+    made = program(samples=(), instructions=counted(5000, 6001))
     assert (
         only_reason(judged(made, protocol=COUNTS))
-        == "pocket int8 took 1,000 to 1,001 instructions at one length"
+        == "pocket int8 took 5,000 to 6,001 instructions at one length"
     )
+    assert judged(program(samples=(), instructions=counted(5000, 6000)), protocol=COUNTS).valid
     varied = COUNTS.model_copy(update={"queries": "squad"})
     assert judged(made, protocol=varied).valid
 
