@@ -66,7 +66,8 @@ def show(measurement: Measurement, screen: Console) -> None:
     """Everything a person wants to know of a measurement. Emulated milliseconds are left out."""
     place, protocol, candidate = measurement.place, measurement.protocol, measurement.candidate
     kind = "emulated" if place.emulated else "trend only" if place.trend_only else place.kind
-    screen.print(f"\n{candidate.name} {candidate.precision} for {candidate.target} on {place.name} ({kind})")
+    where = f"{place.name.removesuffix(f' ({kind})')} ({kind})"
+    screen.print(f"\n{candidate.name} {candidate.precision} for {candidate.target} on {where}")
     screen.print(
         f"{place.processor}, {place.cores} cores, {place.system}; {candidate.runtime}, {candidate.runner} "
         f"runner, {protocol.threads} thread{'s' * (protocol.threads > 1)}, batch 1, queries {protocol.queries}"

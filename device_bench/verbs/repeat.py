@@ -11,6 +11,7 @@ from device_bench import flags, measurement, measuring, repeating
 from device_bench.flags import Asked
 from device_bench.measurement import Measurement
 from device_bench.repeating import Repeated
+from device_bench.screen import console_for_tables
 from device_bench.tables import table
 from pipeline.types import PipelineError, UsageError
 
@@ -25,7 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> None:
     """Measures, writes every measurement, prints what repeats. Exit code 1 where something does not."""
-    screen = Console(highlight=False, soft_wrap=True)
+    screen = console_for_tables()
     asked = flags.asked(given, screen)
     for one in asked:
         roles = {contender.role for contender in one.request.contenders}

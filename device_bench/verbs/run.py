@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from rich.console import Console
-
 from device_bench import flags, measuring
+from device_bench.screen import console_for_tables
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -17,5 +16,5 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def main(given: argparse.Namespace) -> None:
     """Measures, writes and prints. A device that fails is a sentence; the others' measurements are kept."""
-    screen = Console(highlight=False, soft_wrap=True)
+    screen = console_for_tables()
     measuring.measure_all(flags.asked(given, screen), screen, sys.stderr)
