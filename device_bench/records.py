@@ -2,22 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from device_bench.devices.base import Contender, Request
-from device_bench.measurement import Footprint, Measured, Precision, Protocol, Wish
+from device_bench.measurement import (
+    Footprint,
+    Measured,
+    Measurement,
+    Place,
+    Precision,
+    Protocol,
+    State,
+    Validity,
+    Wish,
+)
 from device_bench.queries import Queries
 from device_bench.timing import Timed, warmed
+from device_bench.validity import judge
 from pipeline import store
 from pipeline.bundles import Bundle
 from pipeline.types import UsageError
+
+NOTHING_TOLD = State()
 
 
 def made() -> dict[str, Any]:
     """When, with which command and commit, where."""
     return store.provenance()
+
+
+def assembled(
+    place: Place,
+    protocol: Protocol,
+    programs: Sequence[Measured],
+    before: State = NOTHING_TOLD,
+    after: State = NOTHING_TOLD,
+    *,
+    also: Iterable[str] = (),
+    **known: Any,
+) -> Measurement:
+    """The whole record, judged. `also`: reasons that only the device sees; `known`: what else `made` says."""
+    reasons = (*judge(place, protocol, programs, before, after).reasons, *also)
+    return Measurement(
+        place=place,
+        before=before,
+        after=after,
+        protocol=protocol,
+        programs=tuple(programs),
+        validity=Validity(valid=not reasons, reasons=reasons),
+        made={**made(), **known},
+    )
 
 
 def runs_at(bundle: Bundle, tokens: int) -> int:

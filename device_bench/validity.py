@@ -9,8 +9,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from device_bench import stats
+from device_bench.agreement import unlike
 from device_bench.measurement import Measured, Place, Protocol, State, Validity, Wish
 
+NO_TIMES = "its processor is emulated: its times mean nothing"
 MIN_WARMUP, MIN_RUNS, MIN_SECONDS = 5, 50, 10.0
 """The protocol's own floor: fewer samples have no 99th percentile, and a second is one phase of a clock's."""
 MAX_COEFFICIENT_OF_VARIATION = 0.25
@@ -27,7 +29,7 @@ LOAD_SLACK = 0.5
 """Processes above one for each core, on the average of a minute, that count as nobody else's work."""
 MAX_INSTRUCTIONS_APART = 1000
 """Between inferences of one length in one run: blocks of memory come back in another order, which was seen to
-take 1 to 100 instructions. Another thread, or another kernel, takes far more."""
+take 1 to 138 instructions. Another thread, or another kernel, takes far more."""
 LOADED_KINDS = ("host", "macos")
 """Where a load average means work; Android counts threads that wait for its hardware as well."""
 
@@ -36,14 +38,16 @@ def judge(
     place: Place, protocol: Protocol, programs: Sequence[Measured], before: State, after: State
 ) -> Validity:
     """Whether the figures may be used; each reason is a sentence."""
-    reasons = [*_enough(protocol, programs), *_got(programs)]
-    if protocol.metric == "instructions":
-        reasons.extend(_counts(protocol, programs))
+    reasons = [reason for program in programs for reason in unlike(program)]
+    if protocol.metric == "latency" and place.emulated:
+        reasons.insert(0, NO_TIMES)
     else:
-        reasons.extend(_spread(protocol, programs))
-        if not place.emulated:
-            reasons.extend(_thermal(place, before, after))
-            reasons.extend(_load(place, protocol, before, after))
+        reasons += [*_enough(protocol, programs), *_got(programs)]
+        if protocol.metric == "instructions":
+            reasons += _counts(protocol, programs)
+        else:
+            reasons += _spread(protocol, programs)
+            reasons += [*_thermal(place, before, after), *_load(place, protocol, before, after)]
     return Validity(valid=not reasons, reasons=tuple(dict.fromkeys(reasons)))
 
 

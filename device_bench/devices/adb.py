@@ -20,14 +20,13 @@ from device_bench.android import adb
 from device_bench.android import app as android_app
 from device_bench.android import looks as android
 from device_bench.devices.base import Contender, Request
-from device_bench.measurement import Likeness, Measurement, Validity
+from device_bench.measurement import Likeness, Measurement
 from device_bench.native_runners import NativeRunner
 from device_bench.protocol import Plan
 from device_bench.python_runner import XNNPACK
-from device_bench.records import check_pairs, footprint, made, protocol_of, timed_program
+from device_bench.records import assembled, check_pairs, footprint, protocol_of, timed_program
 from device_bench.session import PATIENCE_SECONDS, DeviceError, Session
 from device_bench.timing import STARTS, time_runners
-from device_bench.validity import judge
 from pipeline.types import PipelineError, Progress, UsageError
 
 ROOM = "/data/local/tmp"
@@ -35,7 +34,6 @@ ROOM = "/data/local/tmp"
 QUERIES, OUTPUTS = "queries", "outputs"
 COMPARED = 4
 """Windows whose logits are held against the host's."""
-NO_TIMES = "its processor is emulated: its times mean nothing"
 EMULATED = Plan(warmup=1, runs=2)
 """For a device whose times mean nothing."""
 ARM64 = "aarch64"
@@ -155,26 +153,16 @@ class _Run:
             )
             for name, contender in self.contenders.items()
         )
-        place, protocol = looked.place(), protocol_of(request)
-        judged = judge(place, protocol, records, before, after).reasons
-        reasons = (
-            *((NO_TIMES,) if place.emulated else judged),
-            *(reason for record in records for reason in agreement.unlike(record)),
-            *_pinning(self.cores, got.values()),
-        )
-        return Measurement(
-            place=place,
-            before=before,
-            after=after,
-            protocol=protocol,
-            programs=records,
-            validity=Validity(valid=not reasons, reasons=reasons),
-            made={
-                **made(),
-                "adb": self.connection.adb.version(),
-                "device_before": looked.about(),
-                "device_after": after_look.about(),
-            },
+        return assembled(
+            looked.place(),
+            protocol_of(request),
+            records,
+            before,
+            after,
+            also=_pinning(self.cores, got.values()),
+            adb=self.connection.adb.version(),
+            device_before=looked.about(),
+            device_after=after_look.about(),
         )
 
     def likeness(self, program: str, request: Request) -> Likeness | None:

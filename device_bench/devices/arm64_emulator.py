@@ -25,7 +25,7 @@ from pathlib import Path
 
 import exporters.base as exporters
 from device_bench import native_runners
-from device_bench.agreement import likeness, unlike
+from device_bench.agreement import likeness
 from device_bench.devices.base import Contender, Request
 from device_bench.measurement import (
     Counted,
@@ -34,17 +34,15 @@ from device_bench.measurement import (
     Measured,
     Measurement,
     Place,
-    State,
-    Validity,
     Wish,
 )
 from device_bench.native_runners import NativeRunner
 from device_bench.python_runner import XNNPACK
 from device_bench.records import (
+    assembled,
     check_pairs,
     footprint,
     identity,
-    made,
     multiply_adds,
     precision_of,
     protocol_of,
@@ -52,7 +50,6 @@ from device_bench.records import (
 from device_bench.session import DeviceError, Loaded, Session
 from device_bench.toolchain import counter, tools
 from device_bench.toolchain.counter import CORES, Core
-from device_bench.validity import judge
 from pipeline.store import tool_version
 from pipeline.types import Progress, UsageError
 
@@ -93,18 +90,9 @@ class Emulator:
             for job in jobs:
                 progress.update(len(done), len(jobs), "counting instructions")
                 done.append(job.result())
-        programs = tuple(done)
-        place, protocol = self._place(), protocol_of(request, warmup=1, interleaved=False)
-        protocol = protocol.model_copy(update={"seconds": 0.0, "processes": "one each"})
-        verdict = judge(place, protocol, programs, State(), State())
-        reasons = (*verdict.reasons, *(reason for program in programs for reason in unlike(program)))
-        return Measurement(
-            place=place,
-            protocol=protocol,
-            programs=programs,
-            validity=Validity(valid=not reasons, reasons=reasons),
-            made={**made(), "tools": self._tools(request.contenders[0].bundle.target, runners)},
-        )
+        protocol = protocol_of(request, warmup=1, interleaved=False).model_copy(update={"seconds": 0.0})
+        tools_of_count = self._tools(request.contenders[0].bundle.target, runners)
+        return assembled(self._place(), protocol, done, tools=tools_of_count)
 
     def _prepare(self) -> None:
         """Builds what is built once, before several threads want it."""

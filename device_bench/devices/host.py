@@ -14,11 +14,10 @@ from device_bench import machine
 from device_bench.devices.base import Contender, Request
 from device_bench.measurement import Measurement, Place, State
 from device_bench.python_runner import XNNPACK, runtime_of
-from device_bench.records import check_pairs, footprint, made, protocol_of, timed_program
+from device_bench.records import assembled, check_pairs, footprint, protocol_of, timed_program
 from device_bench.session import Session
 from device_bench.texts import time_texts
 from device_bench.timing import STARTS, time_runners
-from device_bench.validity import judge
 from pipeline.types import Progress, UsageError
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -69,16 +68,7 @@ class Host:
             for contender in request.contenders
             for key in [_key(contender)]
         )
-        place, protocol = _place(), protocol_of(request)
-        return Measurement(
-            place=place,
-            before=before,
-            after=after,
-            protocol=protocol,
-            programs=programs,
-            validity=judge(place, protocol, programs, before, after),
-            made=made(),
-        )
+        return assembled(_place(), protocol_of(request), programs, before, after)
 
 
 def find(kind: str, which: str, cache: Path) -> tuple[Host, ...]:

@@ -19,11 +19,10 @@ from device_bench import machine
 from device_bench.apple.sample_app import UNITS, Units
 from device_bench.devices.base import Contender, Device, Request
 from device_bench.measurement import Measurement, Place, State, Wish
-from device_bench.records import check_pairs, footprint, made, protocol_of, timed_program
+from device_bench.records import assembled, check_pairs, footprint, protocol_of, timed_program
 from device_bench.session import TAIL, Session
 from device_bench.texts import time_texts
 from device_bench.timing import time_runners
-from device_bench.validity import judge
 from pipeline.types import Progress, UsageError
 
 DELEGATE = "Core ML"
@@ -87,16 +86,8 @@ class Mac:
             )
             for key, contender in zip(flags, request.contenders, strict=True)
         )
-        place, protocol = _place(), protocol_of(request)
-        return Measurement(
-            place=place,
-            before=before,
-            after=after,
-            protocol=protocol,
-            programs=programs,
-            validity=judge(place, protocol, programs, before, after),
-            made={**made(), "coremltools": _by_program(request.contenders, views)},
-        )
+        seen = _by_program(request.contenders, views)
+        return assembled(_place(), protocol_of(request), programs, before, after, coremltools=seen)
 
 
 def find(units: Units | None) -> tuple[Device, ...]:
