@@ -138,9 +138,8 @@ def _manifest(folder: Path, wanted: str | None) -> dict[str, Any]:
     try:
         raw = (folder / MANIFEST).read_bytes()
         manifest = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
-        known, task, files, written = manifest["format"], manifest["task"], manifest["files"], _bytes(manifest)
-        if type(known) is not int or known < 1:
-            raise TypeError
+        known, task, files = _counting(manifest["format"]), manifest["task"], manifest["files"]
+        written = _bytes(manifest)
     except FileNotFoundError:
         raise UsageError(f"bundle {folder}: it has no {MANIFEST}, so it is not a bundle") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -170,6 +169,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _shown(value: Any) -> str:
     """A value of the manifest inside of a sentence: JSON in ASCII, which every platform writes alike."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _counting(value: Any) -> int:
+    """A whole number from 1 on; a bool is none."""
+    if type(value) is not int or value < 1:
+        raise TypeError
+    return value
 
 
 def _string(value: Any) -> str:

@@ -207,7 +207,7 @@ def test_no_window_setting_has_a_default(setting: str, bundle: Path) -> None:
 
 def test_another_task_than_the_wanted_is_refused(bundle: Path) -> None:
     assert bundles.read(bundle, "question-answering").task == Task(max_length=96, stride=16)
-    with pytest.raises(UsageError, match='its task is "question-answering", and "regression" is wanted$'):
+    with pytest.raises(UsageError, match=r'its task is "question-answering", and "regression" is wanted$'):
         bundles.read(bundle, "regression")
 
 
