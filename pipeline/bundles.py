@@ -77,10 +77,12 @@ def lengths_field(lengths: Sequence[int]) -> dict[str, Any]:
 def _lengths(field: Mapping[str, Any]) -> tuple[int, ...]:
     """The inverse of `lengths_field`. Raises ValueError for anything but ascending whole numbers from 1 on."""
     ends = field["fixed"] if "fixed" in field else [field["shortest"], field["longest"]]
-    rising = all(first <= second for first, second in pairwise(ends))
-    if not ends or not rising or not all(type(length) is int and length > 0 for length in ends):
+    if not ends or not all(type(length) is int and length > 0 for length in ends):
         raise ValueError
-    return tuple(ends) if "fixed" in field else tuple(range(ends[0], ends[1] + 1))
+    found = tuple(ends) if "fixed" in field else tuple(range(ends[0], ends[1] + 1))
+    if not found or any(first >= second for first, second in pairwise(found)):
+        raise ValueError
+    return found
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
