@@ -1,5 +1,5 @@
 # make run · make test · make lint · make format · make bench · make bench-export ·
-# make bench-distil. Each sets up what it needs in .venv.
+# make bench-device · make bench-distil. Each sets up what it needs in .venv.
 PYTHON ?= python3.11
 TORCH := 2.13.0
 VENV := .venv
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: run test lint format bench bench-export bench-distil clean
+.PHONY: run test lint format bench bench-export bench-device bench-distil clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.coreml
@@ -21,6 +21,8 @@ lint: $(VENV)/.all
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet .github/workflows
 
 format: $(VENV)/.all
 	$(BIN)/ruff format .
@@ -32,6 +34,10 @@ bench: $(VENV)/.all
 
 bench-export: $(VENV)/.all
 	$(BIN)/python -m pipeline.bench_export $(BENCH_ARGS)
+
+bench-device: $(VENV)/.all
+	@[ -d runs/pocket/tflite ] || $(BIN)/python -m pipeline.run --target tflite --recipe pocket --out runs/pocket
+	$(BIN)/python -m device_bench repeat --bundle runs/pocket/tflite --device host --long $(BENCH_ARGS)
 
 bench-distil: $(VENV)/.coreml
 	$(BIN)/python -m pipeline.bench_distil $(BENCH_ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ CACHE = Path(platformdirs.user_cache_dir("pocket-distil"))
 VERBS = {
     "run": "measure a bundle, beside a baseline, on one device or several",
     "devices": "what is here, and what each missing device needs",
+    "repeat": "measure the same twice: do counts repeat, do intervals overlap",
     "setup": "fetch and build what the emulator and the native runners need, once",
     "compare": "hold a measurement against an earlier one: exit 1 where it got worse",
     "claims": "the paper's claims beside what was measured",
@@ -36,10 +38,17 @@ def main() -> None:
         flags.add_argument(
             "--cache", type=Path, default=CACHE, help=f"where tools and built runners are kept ({CACHE})"
         )
-        importlib.import_module(f"device_bench.verbs.{name}").add(flags)
+        if name in sys.argv[1:2]:  # one verb's tools at a time
+            importlib.import_module(f"device_bench.verbs.{name}").add(flags)
     given = parser.parse_args()
     importlib.import_module(f"device_bench.verbs.{given.verb}").main(given)
 
 
+def _stop(*_: object) -> None:
+    """Whatever is under way is undone as after Ctrl-C: runners ended, scratch removed."""
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
     sys.exit(console.run(main))

@@ -201,7 +201,7 @@ class Measurement(Record):
 def read(path: Path) -> Measurement:
     """A measurement from its file. Raises UsageError where it is none, and says what is wrong with it."""
     try:
-        return Measurement.model_validate_json(path.read_bytes())
+        return Measurement.model_validate_json(path.read_bytes(), strict=True)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     except ValidationError as error:

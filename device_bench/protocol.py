@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 Samples = dict[str, tuple[int, ...]]
 """Program → nanoseconds, one for each round, in the order of the rounds."""
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +40,48 @@ class Plan:
 
     @property
     def rounds(self) -> int:
-        """All rounds, warm-up included."""
+        """All rounds, warm-up included, where no seconds ask for more."""
         return self.warmup + self.runs
+
+    def share(self, runs: int, passed_ns: int) -> float:
+        """How much of what it asks for is there, 0 to 1, after so many runs and so long since the warm-up."""
+        by_time = passed_ns / (self.seconds * 1e9) if self.seconds else 1.0
+        return min(1.0, runs / self.runs, by_time)
 
 
 STANDARD = Plan(warmup=5, runs=50, seconds=10.0)
 LONG = Plan(warmup=5, runs=1024, seconds=60.0)
+
+
+def in_turns(
+    programs: Mapping[str, Callable[[int], Outcome]],
+    plan: Plan,
+    *,
+    passes_of: int = 1,
+    clock: Callable[[], int] = time.monotonic_ns,
+    step: Callable[[int, float], None] = lambda rounds, share: None,
+) -> dict[str, tuple[Outcome, ...]]:
+    """Runs every program once a round until the plan has what it asks for; what each kept run gave.
+
+    A program is called with the number of its run, which starts anew at 0 after the warm-up. Runs come in
+    whole passes of `passes_of`, so that each query of a list is asked equally often. `clock` gives
+    nanoseconds; `step` hears of every finished round and of the share of the plan that is done. A call that
+    raises ends the measurement: part of one is none.
+    """
+    if not programs:
+        raise ValueError("nothing to measure: give at least one program")
+    for done in range(plan.warmup):
+        for program in programs.values():
+            program(done)
+        step(done + 1, 0.0)
+    kept: dict[str, list[Outcome]] = {name: [] for name in programs}
+    began, done = clock(), 0
+    while done % passes_of or plan.share(done, clock() - began) < 1:
+        for name, program in programs.items():
+            kept[name].append(program(done))
+        done += 1
+        step(plan.warmup + done, plan.share(done, clock() - began))
+    return {name: tuple(outcomes) for name, outcomes in kept.items()}
 
 
 def measure(
@@ -54,24 +91,27 @@ def measure(
     clock: Callable[[], int] = time.perf_counter_ns,
     step: Callable[[int], None] = lambda rounds: None,
 ) -> Samples:
-    """Times programs that take no arguments and returns every raw sample.
+    """Times programs of this process, which take no arguments, and returns every raw sample.
 
     Only the call lies between two readings of `clock` (nanoseconds, monotonic); `step` hears of every
     finished round, outside of them. A call that raises ends the measurement: part of one is none.
     """
-    if not programs:
-        raise ValueError("nothing to measure: give at least one program")
-    samples: dict[str, list[int]] = {name: [] for name in programs}
+
+    def timed(program: Callable[[], object]) -> Callable[[int], int]:
+        def run(_: int) -> int:
+            began = clock()
+            program()
+            return clock() - began
+
+        return run
+
     with _no_garbage_collection():
-        for done in range(plan.rounds):
-            for name, program in programs.items():
-                began = clock()
-                program()
-                took = clock() - began
-                if done >= plan.warmup:
-                    samples[name].append(took)
-            step(done + 1)
-    return {name: tuple(taken) for name, taken in samples.items()}
+        return in_turns(
+            {name: timed(program) for name, program in programs.items()},
+            plan,
+            clock=clock,
+            step=lambda rounds, _: step(rounds),
+        )
 
 
 @contextmanager

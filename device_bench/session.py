@@ -22,6 +22,7 @@ code 1.
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,10 @@ from pipeline.types import PipelineError
 
 TAIL = 300
 """Characters of what a runner last said that a sentence repeats."""
+PATIENCE_SECONDS = 900.0
+"""Silence after which a runner is given up. BERT-base in float32 takes minutes under an emulator."""
+LONGEST_LINE = 1 << 16
+"""Bytes; every event is far shorter."""
 
 
 class DeviceError(PipelineError):
@@ -82,9 +87,16 @@ _EVENTS: TypeAdapter[Loaded | Ran | Ended | Failed] = TypeAdapter(
 class Session:
     """One started runner. `who` names program and device in every sentence about it."""
 
-    def __init__(self, command: Sequence[str], who: str, environment: Mapping[str, str] | None = None) -> None:
-        self.who = who
+    def __init__(
+        self,
+        command: Sequence[str],
+        who: str,
+        environment: Mapping[str, str] | None = None,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.who, self.patience = who, patience
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by close()
+        self._said = b""
         try:
             self._process = subprocess.Popen(
                 command,
@@ -92,13 +104,21 @@ class Session:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 env=None if environment is None else dict(environment),
-                text=True,
-                encoding="utf-8",
-                errors="replace",
+                bufsize=0,
             )
         except OSError as error:
+            self._errors.close()
             raise DeviceError(f"{who}: {command[0]} cannot be started: {error.strerror}") from None
-        self.loaded = self._expect(Loaded)
+        try:
+            self.loaded = self._expect(Loaded)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The process that was started."""
+        return self._process.pid
 
     def run(self, query: int) -> Ran:
         """Runs one query. Raises DeviceError where the runner fails, vanishes or says something else."""
@@ -112,7 +132,10 @@ class Session:
         """Lets the runner end."""
         self._say("end")
         ended = self._expect(Ended)
-        self._process.wait()
+        try:
+            self._process.wait(timeout=self.patience)
+        except subprocess.TimeoutExpired:
+            raise self._failure(f"did not end within {self.patience:g} s of saying so") from None
         return ended
 
     def close(self) -> None:
@@ -136,25 +159,37 @@ class Session:
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(f"{line}\n")
-            self._process.stdin.flush()
+            self._process.stdin.write(f"{line}\n".encode("ascii"))
         except OSError:
             raise self._failure("ended before it was told to") from None
 
     def _expect(self, kind: type[Event]) -> Event:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise self._failure("ended before it was told to")
+        line = self._line()
         try:
             event = _EVENTS.validate_python(json.loads(line))
         except (ValueError, ValidationError):
-            raise self._failure(f"said {line.strip()[:TAIL]!r}, which is no event of a runner") from None
+            said = line.decode("utf-8", "replace").strip()[:TAIL]
+            raise self._failure(f"said {said!r}, which is no event of a runner") from None
         if isinstance(event, Failed):
-            raise self._failure(event.why)
+            raise self._failure(f"gave up: {event.why}")
         if not isinstance(event, kind):
             raise self._failure(f"said {event.event!r} out of turn")
         return event
+
+    def _line(self) -> bytes:
+        """What it says next, up to the end of the line, or more than any event is long."""
+        assert self._process.stdout is not None
+        while b"\n" not in self._said and len(self._said) < LONGEST_LINE:
+            if not select.select([self._process.stdout], [], [], self.patience)[0]:
+                raise self._failure(f"said nothing for {self.patience:g} s")
+            piece = self._process.stdout.read(LONGEST_LINE)
+            if not piece:
+                if not self._said:
+                    raise self._failure("ended before it was told to")
+                break
+            self._said += piece
+        line, _, self._said = self._said.partition(b"\n")
+        return line
 
     def _failure(self, what: str) -> DeviceError:
         """The sentence, with the exit code or signal and the last line of stderr, where there are any."""

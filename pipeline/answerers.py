@@ -61,6 +61,8 @@ def open_model(folder: Path, threads: int = 1) -> Opened:
     if folder.is_dir() and not (folder / MANIFEST).is_file():
         raise UsageError(f"{folder} is neither a bundle (no {MANIFEST}) nor a checkpoint (no config.json)")
     bundle = bundles.read(folder)
+    if bundle.random_weights:
+        raise UsageError(f"{folder} has random weights: it is for size and latency only and answers nothing")
     runner = bundle.runner(threads)
     how = f"{bundle.target}, evaluated op by op" if runner.emulated else bundle.target
     files = bundle.program.rglob("*") if bundle.program.is_dir() else (bundle.program,)

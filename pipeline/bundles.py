@@ -32,10 +32,12 @@ class MultiplyAdds:
     """Of linears: one for each weight."""
     per_pair: int
     """Of attention, for each pair of tokens."""
+    per_window: int = 0
+    """Of a classifier, which reads one token."""
 
     def of(self, length: int) -> int:
         """At `length` tokens."""
-        return self.per_token * length + self.per_pair * length * length
+        return self.per_window + self.per_token * length + self.per_pair * length * length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import tomli_w
@@ -14,13 +13,21 @@ from exporters.base import Exporter
 from pipeline import console, distributed, stages
 from pipeline.estimate import UNMADE, calibration
 from pipeline.recipe import Recipe
-from pipeline.report import page, table
+from pipeline.report import devices, page, saved, table
 from pipeline.report.figures import METRIC_TITLES
-from pipeline.report.summary import Agreement, Curve, Row, RunSummary, StageRecord, Verdict
+from pipeline.report.summary import (
+    Agreement,
+    BaselineSize,
+    Curve,
+    Row,
+    RunSummary,
+    StageRecord,
+    Verdict,
+)
 from pipeline.stages.agree import RESULT as AGREEMENT
 from pipeline.stages.agree import read as read_agreement
 from pipeline.stages.baseline import TITLES, Precision
-from pipeline.stages.bench import CANDIDATE, is_emulated, latency_of
+from pipeline.stages.bench import CANDIDATE, is_emulated, latency_of, timing_of
 from pipeline.stages.bundle import FOLDER
 from pipeline.stages.cause import cause_of
 from pipeline.stages.export import BESIDE
@@ -28,8 +35,6 @@ from pipeline.stages.verify import judge
 from pipeline.store import Stage, Store, key_of, provenance, tool_version
 from pipeline.tasks.methods import methods_of
 from pipeline.types import Artifact, VerificationFailed
-
-SUMMARY = "summary.json"
 
 
 class Run:
@@ -43,6 +48,7 @@ class Run:
         self.timings: dict[str, Artifact] = {}
         self.bundles: dict[str, str] = {}
         self.curves: list[Curve] = []
+        self.baselines: list[BaselineSize] = []
         self.agreement: Agreement | None = None
         self.to_train: list[tuple[str, Stage]] = []
         self.asked = methods_of(recipe.task).words.examples
@@ -82,6 +88,9 @@ class Run:
                 metrics=artifact.metrics,
             )
         )
+        if isinstance(stage, stages.Baseline):
+            target, size = stage.exporter.target, int(artifact.metrics["size_bytes"])
+            self.baselines.append(BaselineSize(target=target, precision=stage.precision, size_bytes=size))
         if history := self.store.history(artifact.key):
             steps, losses = zip(*((int(at["step"]), at["loss"]) for at in history), strict=True)
             self.curves.append(Curve(stage=title, steps=steps, losses=losses))
@@ -216,11 +225,13 @@ class Run:
             provenance=provenance(),
             agreement=self.agreement,
             curves=tuple(self.curves),
+            timings=tuple(timing for made in self.timings.values() if (timing := timing_of(made.path))),
+            baselines=tuple(self.baselines),
             tools={name: tool_version(name) for name in ("torch", "transformers", "numpy")},
         )
         out.mkdir(parents=True, exist_ok=True)
-        page.render(summary, out)
-        (out / SUMMARY).write_text(json.dumps(asdict(summary), indent=1, ensure_ascii=False), encoding="utf-8")
+        saved.write(summary, out)
+        page.render(summary, out, devices.found(summary, out))
         self.screen.print()
         self.screen.print(table.result_table(summary))
         for target, folder in self.bundles.items():

@@ -85,6 +85,31 @@ def test_a_good_bundle_is_read(bundle: Path) -> None:
     assert manifest["lengths"] == {"shortest": 1, "longest": 128}
 
 
+def test_it_says_what_its_program_is(bundle: Path) -> None:
+    """Held against the weights that are in the program, pruned as they are."""
+    read, weights = bundles.read(bundle), load_file(str(bundle / PROGRAM / "model.safetensors"))
+    assert (read.precision, read.random_weights) == ("int8", False)
+    assert read.parameters == sum(weight.numel() for weight in weights.values())
+    linears = [weight for name, weight in weights.items() if weight.dim() == 2 and "embeddings" not in name]
+    queries = [weight for name, weight in weights.items() if name.endswith("query.weight")]
+    assert read.multiply_adds == bundles.MultiplyAdds(
+        per_token=sum(weight.numel() for weight in linears),
+        per_pair=2 * sum(len(weight) for weight in queries),
+    )
+    assert "random_weights" not in json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+
+
+def test_older_bundles_say_less(bundle: Path) -> None:
+    rewrite(bundle, lambda m: [m.pop(key) for key in ("precision", "parameters", "multiply_adds")])
+    read = bundles.read(bundle)
+    assert (read.precision, read.random_weights, read.parameters, read.multiply_adds) == (
+        None,
+        False,
+        None,
+        None,
+    )
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_every_altered_byte_of_a_file_is_noticed(name: str, bundle: Path) -> None:
     file = bundle / name

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from pipeline import answer, ask, console, recipe, run, verify
+from pipeline.report import saved
 from pipeline.store import hash_tree
 from pipeline.tasks import squad
 
@@ -127,6 +128,9 @@ def test_everything_is_made_and_said(done: Done) -> None:
         assert f"│{who} " in done.printed
     summary = json.loads((done.out / "summary.json").read_text(encoding="utf-8"))
     assert summary["verdicts"][0]["target"] == "tflite"
+    assert [timing["runtime"] for timing in summary["timings"]] == ["torch", "tflite"]
+    assert {one["precision"] for one in summary["baselines"]} == {"int8", "float32"}
+    assert saved.read(done.out).recipe_name == "tiny"
     assert recipe.load("tiny").description in (done.out / "report.html").read_text(encoding="utf-8")
 
 

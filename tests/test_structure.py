@@ -21,6 +21,7 @@ VERBS = {
     "verify",
     "evaluate",
     "ablate",
+    "baseline",
     "bench",
     "bench_export",
     "bench_distil",

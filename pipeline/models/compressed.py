@@ -17,7 +17,7 @@ from pipeline.types import Quantization, RecipeError, Student, TensorPlan
 RECORD = "quantization.json"
 
 
-def plan(model: StudentModel, options: Quantize) -> Quantization:
+def plan(model: nn.Module, options: Quantize) -> Quantization:
     """What int8 means for every matrix of this student, in the order of its modules.
 
     Raises RecipeError when `keep_float` names a module that has no matrix.

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from device_bench import paper
 from pipeline.report.summary import Check, Latency, RunSummary
 
 MISSING = "–"
@@ -46,8 +47,8 @@ def comparable(summary: RunSummary) -> tuple[Published, ...]:
     return PUBLISHED if on_squad and summary.primary == "f1" else ()
 
 
-PAPER_MEGABYTES = 207.0
-PAPER_TIMES_FASTER = 1.71
+PAPER_MEGABYTES = paper.MEGABYTES
+PAPER_TIMES_FASTER = paper.TIMES_FASTER
 
 _CHECKS = {  # each against the torch student
     "sqnr_db": "Logits, SQNR",

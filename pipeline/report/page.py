@@ -11,11 +11,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.console import seconds
-from pipeline.report import curves, figures, matrix, plots
+from pipeline.report import curves, devices, figures, matrix, measured, plots
 from pipeline.report.summary import Row, RunSummary
 
 REPORT = "report.html"
 TEMPLATE = "page.html"
+NOTHING = devices.Found()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ PEERS = ("float32", "same precision")
 """What follows them: how many times faster than the baseline in each."""
 
 
-def render(summary: RunSummary, out: Path) -> Path:
-    """Writes report.html into the folder `out` (the run's) and returns its path."""
+def render(summary: RunSummary, out: Path, found: devices.Found = NOTHING) -> Path:
+    """Writes report.html into the folder `out` (the run's), with what devices measured; returns its path."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -57,7 +58,7 @@ def render(summary: RunSummary, out: Path) -> Path:
     notes = _notes(summary.rows)
     html = environment.get_template(TEMPLATE).render(
         summary=summary,
-        facts=list(_facts(summary)),
+        facts=list(_facts(summary, found)),
         made_from=list(_made_from(summary)),
         columns=(
             *_measured(summary),
@@ -91,6 +92,7 @@ def render(summary: RunSummary, out: Path) -> Path:
         agreement=matrix.matrix(summary.agreement) if summary.agreement else None,
         same=summary.agreement.same if summary.agreement else "",
         number=figures.number,
+        devices=measured.view(summary, found),
         provenance=list(_flat(summary.provenance)),
     )
     path = out / REPORT
@@ -103,7 +105,7 @@ def _measured(summary: RunSummary) -> list[str]:
     return figures.metrics(summary.rows[0].scores) if summary.rows else []
 
 
-def _facts(summary: RunSummary) -> Iterator[tuple[str, str, str]]:
+def _facts(summary: RunSummary, found: devices.Found) -> Iterator[tuple[str, str, str]]:
     """Heading, figure and remark of what matters most."""
     made = [row for row in summary.rows if row.kind == "artifact" and row.scores]
     teacher = next((row for row in summary.rows if row.kind == "teacher"), None)
@@ -125,6 +127,8 @@ def _facts(summary: RunSummary) -> Iterator[tuple[str, str, str]]:
         ratios = [latency.times_faster_fp32[0] for latency in timed]
         against = f"against {summary.baseline} float32, same runtime"
         yield "Speed on this machine", f"{_span(ratios, '{:.1f}')}×", against
+    if counted := devices.headline(found):
+        yield counted
     if summary.verdicts:
         outcomes = [verdict.outcome for verdict in summary.verdicts]
         not_run = outcomes.count("not run")

@@ -73,7 +73,7 @@ def _size_against_score(summary: RunSummary, width: int) -> Drawing:
     for score in range(int(math.ceil(low / step) * step), int(high) + 1, step):
         drawing.line(left, up(score), right, up(score), "grid")
         drawing.text(left - 8, up(score) + 4, str(score), "tick", "end")
-    for megabytes in _decades(10**small, 10**large, 8 if width == WIDE else 5):
+    for megabytes in decades(10**small, 10**large, 8 if width == WIDE else 5):
         drawing.line(across(megabytes), bottom, across(megabytes), bottom + 5, "axis")
         drawing.text(across(megabytes), bottom + 19, f"{megabytes:g}", "tick", "middle")
     drawing.line(left, bottom, right, bottom, "axis")
@@ -194,7 +194,7 @@ def _spent(stage: StageRecord) -> str:
     return f"{seconds(stage.made_in_seconds)} then, {stage.origin}"
 
 
-def _decades(low: float, high: float, most: int) -> list[float]:
+def decades(low: float, high: float, most: int) -> list[float]:
     """Round values between two positive ends, at most so many: 1-2-5, else powers of ten."""
     for steps in ((1, 2, 5), (1, 3), (1,)):
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

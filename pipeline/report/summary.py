@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import PositiveInt
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
@@ -149,6 +151,31 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Raw samples of one bench: programs that took turns in one runtime on the machine that made the run."""
+
+    runtime: str
+    length: int
+    """Tokens of every window."""
+    threads: int
+    processor: str
+    samples_ns: Mapping[str, tuple[PositiveInt, ...]]
+    """Program → nanoseconds of each round; the artifact is `candidate`."""
+    peers: Mapping[str, Mapping[str, str]]
+    """Program → what it is held against: `float32` and `same` precision → that program."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineSize:
+    """What the baseline takes as one target's program."""
+
+    target: str
+    precision: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
     """Everything the report shows."""
 
@@ -173,3 +200,5 @@ class RunSummary:
     agreement: Agreement | None = None
     curves: tuple[Curve, ...] = ()
     """Of the stages that were trained into this store; a shipped result has none."""
+    timings: tuple[Timing, ...] = ()
+    baselines: tuple[BaselineSize, ...] = ()

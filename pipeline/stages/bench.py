@@ -25,7 +25,7 @@ from exporters.base import Exporter
 from pipeline.models import answerer, checkpoint
 from pipeline.models.answerer import TorchStudent
 from pipeline.recipe import Bench as Settings
-from pipeline.report.summary import Latency
+from pipeline.report.summary import Latency, Timing
 from pipeline.stages import baseline
 from pipeline.stages.baseline import Precision, Shape
 from pipeline.stages.export import program_of
@@ -184,6 +184,22 @@ def latency_of(folder: Path, name: str) -> Latency | None:
         median_ms=describe(samples[name]).median_ms,
         times_faster_fp32=ratios["float32"],
         times_faster_same=ratios.get("same"),
+    )
+
+
+def timing_of(folder: Path) -> Timing | None:
+    """The raw samples of a bench result; None where nothing was measured."""
+    record = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    if not record["samples_ns"]:
+        return None
+    return Timing(
+        runtime=record["runtime"],
+        length=record["asked"]["length"],
+        threads=record["asked"]["threads"],
+        processor=record["machine"]["processor"],
+        samples_ns={name: tuple(samples) for name, samples in record["samples_ns"].items()},
+        peers=record["peers"],
+        notes=tuple(note for note in record["notes"] if note),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,15 @@ from exporters.base import INPUTS, PER_TOKEN, Exporter, Readable
 from pipeline import bundles, golden
 from pipeline.models import checkpoint, compressed
 from pipeline.models.answerer import TorchStudent
+from pipeline.models.linears import Linears
+from pipeline.models.products import multiply_adds
+from pipeline.models.student import StudentModel
 from pipeline.recipe import AnyTask, Checkpoint, Classification, Data, Task
 from pipeline.report import card
 from pipeline.stages.export import program_of
 from pipeline.tasks.dataset import ExampleSet
 from pipeline.tasks.methods import methods_of
-from pipeline.types import Answerer, Artifact, Progress
+from pipeline.types import Answerer, Artifact, Progress, Student
 
 FOLDER = "bundle"
 
@@ -46,7 +49,7 @@ class MakeBundle:
     """What was done to the teacher, for the card."""
 
     name = "bundle"
-    version = 3
+    version = 4
 
     def settings(self) -> Mapping[str, Any]:
         return {
@@ -80,7 +83,8 @@ class MakeBundle:
             shutil.copyfile(program, folder / program.name)
         tokenizer = checkpoint.load_tokenizer(self.quantized.path)
         checkpoint.save_tokenizer(tokenizer, folder)
-        model, lengths, note = self._opened(program)
+        student = compressed.load(self.quantized.path, self.model_name, self.task.max_length, {})
+        model, lengths, note = self._opened(program, student)
         examples, methods = self.golden.spread(self.golden_cases), methods_of(self.task)
         why_not = self.exporter.why_not_run()
         progress.update(0, 1, "recording golden cases")
@@ -97,17 +101,14 @@ class MakeBundle:
         bundles.write_manifest(
             folder,
             {
-                "task": methods.kind,
                 "name": self.model_name,
-                "target": self.exporter.target,
-                "program": program.name,
-                "windows": self.task.model_dump(mode="json"),
-                "inputs": [{"name": name, "dtype": "int32", "shape": [1, "seq"]} for name in INPUTS],
-                "outputs": [
-                    {"name": name, "dtype": "float32", "shape": [1, *self._extent(name)]}
-                    for name in methods.outputs
-                ],
-                "lengths": bundles.lengths_field(lengths),
+                **program_fields(
+                    program=program.name,
+                    target=self.exporter.target,
+                    task=self.task,
+                    lengths=lengths,
+                    student=student,
+                ),
                 "verified": why_not is None,
                 **({"why_not_verified": why_not} if why_not else {}),
                 "metrics": {} if why_not else dict(self.verified.metrics),
@@ -117,18 +118,13 @@ class MakeBundle:
         progress.update(1, 1)
         return {"program_bytes": float(size), "golden_cases": float(len(examples))}
 
-    def _opened(self, program: Path) -> tuple[Answerer, tuple[int, ...], str]:
+    def _opened(self, program: Path, student: Student) -> tuple[Answerer, tuple[int, ...], str]:
         """What golden cases are asked of, the lengths that the program takes, and what its run here proves."""
         if why_not := self.exporter.why_not_run():
             assert isinstance(self.exporter, Readable)
-            student = compressed.load(self.quantized.path, self.model_name, self.task.max_length, {})
             return TorchStudent(student.module), self.exporter.structure(program).lengths, why_not
         runner = self.exporter.runner(program)
         return runner, runner.lengths, runner.note
-
-    def _extent(self, output: str) -> list[str | int]:
-        """An output's shape without the batch: as long as the window, or as wide as there are labels."""
-        return ["seq"] if output in PER_TOKEN else [methods_of(self.task).labels]
 
     def _card(self, program: str, size_bytes: int, note: str) -> str:
         metrics, methods = self.verified.metrics, methods_of(self.task)
@@ -161,6 +157,38 @@ class MakeBundle:
                 dataset=_hub_id(self.data.train.source),
             )
         )
+
+
+def program_fields(
+    *, program: str, target: str, task: AnyTask, lengths: Sequence[int], student: Student
+) -> dict[str, Any]:
+    """What a manifest says of a program: how it is fed, and what it was made of."""
+    methods, module = methods_of(task), student.module
+    assert isinstance(module, StudentModel | Linears)
+    products = multiply_adds(module)
+    return {
+        "task": methods.kind,
+        "target": target,
+        "program": program,
+        "windows": task.model_dump(mode="json"),
+        "inputs": [{"name": name, "dtype": "int32", "shape": [1, "seq"]} for name in INPUTS],
+        "outputs": [
+            {
+                "name": name,
+                "dtype": "float32",
+                "shape": [1, *(["seq"] if name in PER_TOKEN else [methods.labels])],
+            }
+            for name in methods.outputs
+        ],
+        "lengths": bundles.lengths_field(lengths),
+        "precision": "int8" if student.quantization.modules("linear") else "float32",
+        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        "multiply_adds": {
+            "per_token": products.per_token,
+            "per_pair": products.per_pair,
+            **({"per_window": products.per_window} if products.per_window else {}),
+        },
+    }
 
 
 def _hub_id(source: str) -> str | None:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats as scipy_stats
 
 from device_bench import stats
 
@@ -89,6 +90,42 @@ def test_many_samples_are_resampled_in_pieces(monkeypatch: pytest.MonkeyPatch) -
     whole = stats.paired_ratio(samples, [1.0] * 30, resamples=101)
     monkeypatch.setattr(stats, "_AT_ONCE", 300)
     assert stats.paired_ratio(samples, [1.0] * 30, resamples=101) == whole
+
+
+@pytest.mark.parametrize("count", [6, 7, 20, 50, 51, 1024, 5000])
+def test_the_interval_of_the_median_is_the_binomial_one(count: int) -> None:
+    samples = np.random.default_rng(count).lognormal(15, 0.3, count)
+    expected = scipy_stats.quantile_test(samples, p=0.5).confidence_interval(0.95)
+    assert stats.median_interval(samples.tolist()) == (expected.low, expected.high)
+
+
+def test_few_samples_give_their_extremes() -> None:
+    assert stats.median_interval([3, 1, 2]) == (1, 3)
+    assert stats.median_interval([4]) == (4, 4)
+
+
+def test_the_interval_of_the_median_covers_it_about_95_times_in_100() -> None:
+    generator, covered, trials = np.random.default_rng(6), 0, 400
+    for _ in range(trials):
+        low, high = stats.median_interval(generator.lognormal(0, 0.5, 60).tolist())
+        covered += low <= 1 <= high
+    assert 0.93 <= covered / trials <= 0.995
+
+
+def test_the_ratios_interval_is_scipys_percentile_bootstrap() -> None:
+    generator = np.random.default_rng(9)
+    candidate = generator.lognormal(15, 0.1, 200)
+    baseline = candidate * generator.lognormal(1, 0.1, 200)
+    ours = stats.paired_ratio(baseline.tolist(), candidate.tolist(), resamples=9000)
+    theirs = scipy_stats.bootstrap(
+        (baseline / candidate,), np.median, n_resamples=9000, method="percentile", rng=1
+    ).confidence_interval
+    assert ours.low == pytest.approx(theirs.low, rel=2e-3)
+    assert ours.high == pytest.approx(theirs.high, rel=2e-3)
+
+
+def test_half_width_is_a_share_of_the_ratio() -> None:
+    assert stats.Ratio(value=10, low=9.7, high=10.3).half_width == pytest.approx(0.03)
 
 
 @pytest.mark.parametrize("bad", [[], [0], [-1, 2], [math.nan], [1, math.inf]])

@@ -184,11 +184,11 @@ def test_it_can_be_read_without_seeing_it(summary: RunSummary, tmp_path: Path) -
     assert tags["html"] == {"lang": "en"}
     assert reader.count("h1") == 1
     assert (
-        reader.count("table") == reader.count("caption") == 1 + len(summary.verdicts)
-    )  # one of them not run, and the matrix
+        reader.count("table") == reader.count("caption") == 2 + len(summary.verdicts)
+    )  # one of them not run, the matrix and the footprint
     drawings = [attributes for tag, attributes in reader.tags if tag == "svg"]
     identifiers = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
-    assert len(drawings) == 6  # three figures, each for a wide and a narrow screen
+    assert len(drawings) == 8  # four figures, each for a wide and a narrow screen
     assert len(identifiers) == len(set(identifiers))
     for drawing in drawings:
         assert drawing["role"] == "img"
