@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device_bench import native_runners
-from device_bench.toolchain import counter, tools, wheels
+from device_bench.toolchain import counter, kotlin, swift, tools, wheels
 from pipeline.types import Progress
 
 
@@ -52,6 +52,14 @@ def _host_runners(setup: Setup) -> tuple[Path, ...]:
     return tuple(runner.binary.parent for runner in runners)
 
 
+def _swift(setup: Setup) -> tuple[Path, ...]:
+    return (swift.unpack(setup.cache, setup.progress, setup.mirror),)
+
+
+def _kotlin(setup: Setup) -> tuple[Path, ...]:
+    return (kotlin.unpack(setup.cache, setup.progress, setup.mirror).library,)
+
+
 def _installed(setup: Setup) -> list[wheels.Runtime]:
     """Runtimes whose package is installed; the others are named."""
     found = []
@@ -71,5 +79,7 @@ STEPS: tuple[Step, ...] = (
     Step(name="instruction counter", make=_counter),
     Step(name="native runners for arm64", make=_arm64_runners),
     Step(name="native runners for this machine", make=_host_runners),
+    Step(name="Swift", make=_swift),
+    Step(name="Kotlin", make=_kotlin),
 )
 """In the order in which they need each other."""
