@@ -1,5 +1,6 @@
 # make run · make test · make lint · make format · make bench · make bench-export ·
-# make bench-device · make bench-distil. Each sets up what it needs in .venv.
+# make bench-device · make bench-distil · make apps-swift · make apps-kotlin. Each sets up what it needs in
+# .venv.
 PYTHON ?= python3.11
 TORCH := 2.13.0
 VENV := .venv
@@ -8,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
-.PHONY: run test lint format bench bench-export bench-device bench-distil clean
+.PHONY: run test lint format bench bench-export bench-device bench-distil apps-swift apps-kotlin clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.coreml
@@ -41,6 +42,11 @@ bench-device: $(VENV)/.all
 
 bench-distil: $(VENV)/.coreml
 	$(BIN)/python -m pipeline.bench_distil $(BENCH_ARGS)
+
+# The apps' own tests over apps/golden, and their formatters; no phone and no emulator of one.
+apps-swift apps-kotlin: apps-%: $(VENV)/.all
+	$(BIN)/python -m device_bench setup
+	$(BIN)/python -m device_bench.toolchain.suites $*
 
 clean:
 	rm -rf $(VENV) runs

@@ -113,7 +113,7 @@ def read(folder: Path, wanted: str | None = None) -> Bundle:
             target=_string(manifest["target"]),
             program=folder / _inside(folder, _string(manifest["program"])),
             task=_task(manifest),
-            metrics=dict(manifest["metrics"]),
+            metrics=_object(manifest["metrics"]),
             lengths=_lengths(manifest["lengths"]),
             seal=str(manifest[SEAL]),
             precision=manifest.get("precision"),
@@ -184,6 +184,12 @@ def _counting(value: Any) -> int:
 
 def _string(value: Any) -> str:
     if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
         raise TypeError
     return value
 

@@ -1,4 +1,4 @@
-"""Programs of an unpacked root, run inside of it: a compiler finds its own files where it was built to find them.
+"""Programs of an unpacked root, run inside of it: a compiler finds its own files where they were built to be.
 
 The process has mounts of its own, so the system's are not touched, and needs no right of root where the kernel
 lets users have name spaces.

@@ -57,7 +57,14 @@ class Kotlin:
         compiler = [self.java, *QUICK, "-Xmx1g", "-cp", str(self.library / "*")]
         options = ["-no-stdlib", "-no-reflect", "-Werror", "-jvm-target", "17", "-cp", jars, *seen, *flags]
         return _run(
-            [*compiler, "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler", *options, "-d", str(out), *map(str, sources)]
+            [
+                *compiler,
+                "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler",
+                *options,
+                "-d",
+                str(out),
+                *map(str, sources),
+            ]
         )
 
     def test(

@@ -32,7 +32,19 @@ TASKS: tuple[AnyTask, ...] = (
     Classification(kind="text-classification", labels=("no", "yes"), metrics=("accuracy", "f1")),
     Regression(kind="regression", agree_within=0.25),
 )
-LEAVING = ("../x", "/etc/hostname", "a/../../x", "..", "", ".", "a\\..\\x", "/", 'a"/../ö', "model.bin/..")
+LEAVING = (
+    "../x",
+    "/etc/hostname",
+    "a/../../x",
+    "..",
+    "",
+    ".",
+    "a\\..\\x",
+    "/",
+    'a"/../ö',
+    "model.bin/..",
+    "../\u0301x",
+)
 
 
 def cases() -> dict[str, Any]:
@@ -200,6 +212,7 @@ def _fields() -> Iterator[Parts]:
     for key in ("name", "target", "program", "windows", "metrics", "lengths"):
         yield f"without-{key}", {}, {}, _manifest(lambda m, k=key: m.pop(k)), None
         yield f"number-{key}", {}, {}, _manifest(lambda m, k=key: m.update({k: 3})), None
+    yield "list-metrics", {}, {}, _manifest(lambda m: m.update(metrics=[])), None
     for lengths in (
         {},
         {"fixed": []},

@@ -197,7 +197,9 @@ def _distinct(draw: random.Random, parts: Sequence[Window]) -> list[tuple[np.nda
 
 def _tied(draw: random.Random, parts: Sequence[Window]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Few different values, all the same, or some that are no numbers."""
-    levels = draw.choice([[0.0], [0.0, 1.0], [-1.0, 0.0, 0.5], [0.0, 2.0, np.nan], [np.nan], [1.0, -np.inf], [0.0, -0.0]])
+    levels = draw.choice(
+        [[0.0], [0.0, 1.0], [-1.0, 0.0, 0.5], [0.0, 2.0, np.nan], [np.nan], [1.0, -np.inf], [0.0, -0.0]]
+    )
 
     def row(length: int) -> np.ndarray:
         return np.array(draw.choices(levels, k=length), np.float32)

@@ -59,7 +59,7 @@ def _becomes(text: str) -> str:
     return ".".join(f"{ord(character):X}" for character in text)
 
 
-def _lower(mapping: Mapping[int, str]) -> list[str]:
+def lower_items(mapping: Mapping[int, str]) -> list[str]:
     """Mappings to one character as steps of 1 or 2 at the same distance, the others one by one."""
     items: list[str] = [f"{point:X}={_becomes(text)}" for point, text in mapping.items() if len(text) > 1]
     left = {point: ord(text) - point for point, text in mapping.items() if len(text) == 1}
@@ -140,7 +140,7 @@ def make() -> str:
     for number, points in _classes(decomposed).items():
         lines += _lines(f"class {number}", _ranges(points))
     lines += _lines("nonspacing", _ranges(p for p, text in unaccented.items() if not text))
-    lines += _lines("lower", _lower(_answers(_normalizer(lowercase=True).normalize_str)))
+    lines += _lines("lower", lower_items(_answers(_normalizer(lowercase=True).normalize_str)))
     lines += _lines("punctuation", _ranges(p for p, found in words.items() if len(found) == 3))
     return "".join(lines)
 

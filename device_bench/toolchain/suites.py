@@ -1,0 +1,100 @@
+"""The apps' own tests over apps/golden, and their formatters, with the toolchains in the cache folder.
+
+`python -m device_bench.toolchain.suites swift kotlin` is what `make apps-swift` and `make apps-kotlin` run.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+
+from device_bench.toolchain import kotlin, once, swift
+from pipeline import console
+from pipeline.types import UsageError, VerificationFailed
+
+APPS = Path(__file__).parents[2] / "apps"
+CACHE = Path(platformdirs.user_cache_dir("pocket-distil"))
+MODULES = ("bundle", "text")
+"""Of apps/android, each built upon those before it."""
+TESTS = ("pocket.bundle.GoldenBundleTest", "pocket.text.GoldenTextTest")
+COMPARED = re.compile(
+    r"^\w+: (?:(?P<cases>\d+) cases, )?(?P<compared>\d+) compared, (?P<wrong>\d+) mismatches$", re.M
+)
+
+
+def swift_suite(cache: Path, apps: Path = APPS) -> str:
+    """What `swift test` said. Raises VerificationFailed with its first complaints."""
+    root, package = swift.here(cache), apps / "ios"
+    scratch = cache / "swift-build" / once.key(str(package.resolve()))
+    # optimized: every code point is asked, which takes minutes without
+    built = ["--package-path", str(package.resolve()), "--scratch-path", str(scratch / "build")]
+    arguments = ["test", *built, "-c", "release", "-Xswiftc", "-enable-testing"]
+    return _passed(swift.run(root, [apps.resolve().parent], scratch, arguments), "swift test")
+
+
+def swift_format(cache: Path, apps: Path = APPS) -> None:
+    """Raises VerificationFailed with the first lines that `swift format lint` complains of."""
+    root, package = swift.here(cache), (apps / "ios").resolve()
+    arguments = ["format", "lint", "--strict", "--recursive", str(package)]
+    scratch = cache / "swift-build" / once.key(str(package))
+    _passed(swift.run(root, [apps.resolve().parent], scratch, arguments), "swift format lint")
+
+
+def kotlin_suite(cache: Path, apps: Path = APPS) -> str:
+    """What JUnit said. Raises VerificationFailed with the compiler's or its first complaints."""
+    tools = kotlin.here(cache)
+    with tempfile.TemporaryDirectory() as scratch:
+        main, tests = Path(scratch) / "main", Path(scratch) / "test"
+        sources = [apps / "android" / module / "src" for module in MODULES]
+        made = tools.compile([source / "main" / "kotlin" for source in sources], main)
+        _passed(made, "kotlinc")
+        made = tools.compile(
+            [source / "test" / "kotlin" for source in sources], tests, classpath=tools.junit, friends=[main]
+        )
+        _passed(made, "kotlinc (tests)")
+        classpath = [main, tests, *(source / "main" / "resources" for source in sources)]
+        return _passed(
+            tools.test(TESTS, classpath, {"pocket.golden": str((apps / "golden").resolve())}), "JUnit"
+        )
+
+
+def compared(said: str) -> int:
+    """How many cases and folders a suite says that it compared."""
+    return sum(int(found["cases"] or found["compared"]) for found in COMPARED.finditer(said))
+
+
+def _passed(ran: subprocess.CompletedProcess[str], what: str) -> str:
+    if ran.returncode:
+        telling = [
+            line for line in ran.stdout.splitlines() if re.search(r"error|mismatch|warning|not \[|Fail", line)
+        ]
+        shown = (telling or ran.stdout.splitlines()[-12:])[:12]
+        raise VerificationFailed(f"{what} failed:\n" + "\n".join(line[:400] for line in shown))
+    return ran.stdout
+
+
+SUITES: dict[str, tuple[Callable[[Path], object], ...]] = {
+    "swift": (swift_suite, swift_format),
+    "kotlin": (kotlin_suite,),
+}
+
+
+def main() -> None:
+    """Runs the suites that are named."""
+    for name in sys.argv[1:]:
+        if name not in SUITES:
+            raise UsageError(f"unknown suite {name!r}; there are {', '.join(SUITES)}")
+        for suite in SUITES[name]:
+            said = suite(CACHE)
+            if isinstance(said, str):
+                print(f"{name}: {compared(said)} cases, no mismatches")
+
+
+if __name__ == "__main__":
+    sys.exit(console.run(main))
