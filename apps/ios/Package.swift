@@ -14,7 +14,8 @@ let package = Package(
   targets: [
     .target(name: "PocketBundle"),
     .target(
-      name: "PocketText", dependencies: ["PocketBundle"], resources: [.copy("Resources/unicode.txt")]),
+      name: "PocketText", dependencies: ["PocketBundle"],
+      resources: [.copy("Resources/unicode.txt")]),
     .testTarget(name: "PocketBundleTests", dependencies: ["PocketBundle"]),
     .testTarget(name: "PocketTextTests", dependencies: ["PocketBundle", "PocketText"]),
   ]

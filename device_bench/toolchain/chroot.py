@@ -15,15 +15,15 @@ from pipeline.types import MissingTool
 
 ENTER = """
 set -e
-root=$1; shared=$2; shift 2
-for folder in /proc /dev $shared; do mkdir -p "$root$folder"; mount --rbind "$folder" "$root$folder"; done
+root=$1; shared=$2; folder=$3; shift 3
+for one in /proc /dev $shared; do mkdir -p "$root$one"; mount --rbind "$one" "$root$one"; done
 mkdir -p -m 1777 "$root/tmp"
-exec chroot "$root" "$@"
+exec unshare --root="$root" --wd="$folder" "$@"
 """
 
 
 def command(root: Path, shared: Sequence[Path], arguments: Sequence[str]) -> list[str]:
-    """What runs `arguments` in the root, where the `shared` folders are at their own paths.
+    """What runs `arguments` in the root, with the `shared` folders at their own paths, in the first of them.
 
     Raises MissingTool for a folder with a space in its path.
     """
@@ -31,15 +31,16 @@ def command(root: Path, shared: Sequence[Path], arguments: Sequence[str]) -> lis
         if " " in str(folder):
             raise MissingTool(f"{folder} has a space in its path; the tools of {root.name} need one without")
     user = [] if os.geteuid() == 0 else ["--map-root-user"]
-    folders = " ".join(str(folder.resolve()) for folder in shared)
-    return ["unshare", "--mount", *user, "sh", "-c", ENTER, "sh", str(root.resolve()), folders, *arguments]
+    folders = [str(folder.resolve()) for folder in shared]
+    entered = [str(root.resolve()), " ".join(folders), folders[0] if folders else "/"]
+    return ["unshare", "--mount", *user, "sh", "-c", ENTER, "sh", *entered, *arguments]
 
 
 def run(
     root: Path, shared: Sequence[Path], arguments: Sequence[str], environment: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
     """The finished process, its output and errors together. Raises MissingTool where there is no `unshare`."""
-    system = {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"}
+    system = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"}
     try:
         return subprocess.run(
             command(root, shared, arguments),

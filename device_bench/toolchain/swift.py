@@ -45,9 +45,9 @@ def unpack(cache: Path, progress: Progress, mirror: str | None = None) -> Path:
 def run(
     root: Path, shared: Sequence[Path], scratch: Path, arguments: Sequence[str]
 ) -> subprocess.CompletedProcess[str]:
-    """`swift ARGUMENTS` with these folders at their own paths; its home is `scratch`."""
+    """`swift ARGUMENTS` in the first of these folders, all at their own paths; its home is `scratch`."""
     scratch.mkdir(parents=True, exist_ok=True)
-    environment = {"HOME": str(scratch), "PATH": f"{Path(SWIFT).parent}:/usr/bin:/usr/sbin"}
+    environment = {"HOME": str(scratch), "PATH": f"{Path(SWIFT).parent}:/usr/bin:/bin"}
     return chroot.run(root, [*shared, scratch], [SWIFT, *arguments], environment)
 
 

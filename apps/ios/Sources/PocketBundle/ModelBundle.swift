@@ -59,7 +59,8 @@ public struct ModelBundle: Sendable {
     self.task = task
     self.lengths = lengths
     self.metrics = Dictionary(
-      metrics.compactMap { key, value in value.double.map { (key.text, $0) } }, uniquingKeysWith: { $1 })
+      metrics.compactMap { key, value in value.double.map { (key.text, $0) } },
+      uniquingKeysWith: { $1 })
     isVerified = manifest["verified"]?.flag ?? true
     whyNotVerified = manifest["why_not_verified"]?.text
     seal = manifest["seal"]?.text ?? ""
@@ -86,7 +87,9 @@ extension BundleRefused {
 
 extension ModelBundle {
   /// A manifest that is what was sealed, of this format and of a known task.
-  private static func manifest(in folder: URL, wanted: ModelTask.Kind?) throws -> (JSON, ModelTask.Kind) {
+  private static func manifest(in folder: URL, wanted: ModelTask.Kind?) throws -> (
+    JSON, ModelTask.Kind
+  ) {
     let file = folder.appendingPathComponent(manifestName)
     guard FileManager.default.fileExists(atPath: file.path) else {
       throw BundleRefused("it has no manifest.json, so it is not a bundle")
@@ -97,7 +100,8 @@ extension ModelBundle {
     else { throw BundleRefused.damaged }
     guard format == String(ModelBundle.format) else {
       throw BundleRefused(
-        "it has format \(format), newer than the \(ModelBundle.format) this software reads; update the software")
+        "it has format \(format), newer than the \(ModelBundle.format) this software reads; update the software"
+      )
     }
     guard let kind = task.text.flatMap(ModelTask.Kind.init(rawValue:)) else {
       let known = ModelTask.Kind.allCases.map(\.rawValue).joined(separator: ", ")
@@ -135,7 +139,9 @@ extension ModelBundle {
       else { return nil }
       found = Array(shortest...longest)
     }
-    guard let first = found.first, first > 0, zip(found, found.dropFirst()).allSatisfy(<) else { return nil }
+    guard let first = found.first, first > 0, zip(found, found.dropFirst()).allSatisfy(<) else {
+      return nil
+    }
     return found
   }
 }

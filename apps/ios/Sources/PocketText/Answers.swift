@@ -64,7 +64,8 @@ private func spans(
 ) -> [Candidate] {
   var spans: [Candidate] = []
   for first in window.ids.indices where window.isPassage(first) {
-    for last in first..<min(first + task.maxAnswerLength, window.ids.count) where window.isPassage(last) {
+    for last in first..<min(first + task.maxAnswerLength, window.ids.count)
+    where window.isPassage(last) {
       let score = Double(logits.start[first]) + Double(logits.end[last])
       guard score.isFinite else { continue }
       let range = window.ranges[first].lowerBound..<window.ranges[last].upperBound

@@ -10,7 +10,8 @@ public struct Token: Equatable, Sendable {
 
 /// Why a tokenizer.json is not read.
 public struct TokenizerRefused: Error, LocalizedError, CustomStringConvertible {
-  public let description = "tokenizer.json describes no tokenizer of BERT's kind; make the bundle again"
+  public let description =
+    "tokenizer.json describes no tokenizer of BERT's kind; make the bundle again"
   public var errorDescription: String? { description }
 }
 
@@ -33,7 +34,8 @@ public struct Tokenizer: Sendable {
   /// - Parameter vocabulary: pieces with their ids; those inside of words begin with ##.
   /// - Throws: `TokenizerRefused` when a special piece is missing.
   public init(
-    vocabulary: [ExactString: Int32], lowercases: Bool, stripsAccents: Bool? = nil, cleansText: Bool = true,
+    vocabulary: [ExactString: Int32], lowercases: Bool, stripsAccents: Bool? = nil,
+    cleansText: Bool = true,
     separatesIdeographs: Bool = true
   ) throws {
     let special = try Tokenizer.specialPieces.map { piece in
@@ -120,12 +122,14 @@ public struct Tokenizer: Sendable {
     return [Token(id: unknown, start: word.first!.origin, end: word.last!.origin + 1)]
   }
 
-  private func longestPiece(of word: ArraySlice<Letter>, from first: Int) -> (id: Int32, end: Int)? {
+  private func longestPiece(of word: ArraySlice<Letter>, from first: Int) -> (id: Int32, end: Int)?
+  {
     let prefix = first == word.startIndex ? "" : "##"
     var end = min(word.endIndex, first + longestPiece)
     while end > first {
       var piece = prefix
-      piece.unicodeScalars.append(contentsOf: word[first..<end].lazy.map { Unicode.Scalar($0.point)! })
+      piece.unicodeScalars.append(
+        contentsOf: word[first..<end].lazy.map { Unicode.Scalar($0.point)! })
       if let id = vocabulary[ExactString(piece)] { return (id, end) }
       end -= 1
     }

@@ -31,7 +31,8 @@ extension Tokenizer {
   /// All windows of a passage, neighbours sharing `stride` tokens.
   ///
   /// - Throws: `TextRefused` for an empty question or passage, or a question that leaves no room.
-  public func windows(question: String, passage: String, task: QuestionAnswering) throws -> [Window] {
+  public func windows(question: String, passage: String, task: QuestionAnswering) throws -> [Window]
+  {
     if isBlank(question) { throw TextRefused("the question is empty; ask something") }
     if isBlank(passage) { throw TextRefused("the passage is empty; give some text") }
     let asked = tokens(of: question)
@@ -69,7 +70,9 @@ extension Tokenizer {
   /// What exceeds `maxLength` is cut off: of one text its end, of a pair the end of the longer one.
   /// - Throws: `TextRefused` for an empty text.
   public func ids(text: String, pair: String? = nil, maxLength: Int) throws -> [Int32] {
-    if isBlank(text) || pair.map(isBlank) == true { throw TextRefused("the text is empty; give some") }
+    if isBlank(text) || pair.map(isBlank) == true {
+      throw TextRefused("the text is empty; give some")
+    }
     var ids = [classification]
     let first = tokens(of: text).map(\.id)
     guard let pair else {

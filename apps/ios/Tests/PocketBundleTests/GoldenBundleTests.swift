@@ -6,7 +6,8 @@ import XCTest
 /// Every folder of apps/golden/bundles.json: read as Python read it, or refused in the same words.
 final class GoldenBundleTests: XCTestCase {
   func testAllFolders() throws {
-    let golden = URL(fileURLWithPath: #filePath).appendingPathComponent("../../../../golden/bundles.json")
+    let golden = URL(fileURLWithPath: #filePath).appendingPathComponent(
+      "../../../../golden/bundles.json")
     let suite = try JSON(reading: Array(Data(contentsOf: golden.standardized)))
     let cases = try XCTUnwrap(suite["cases"]?.items)
     let scratch = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
@@ -38,7 +39,8 @@ final class GoldenBundleTests: XCTestCase {
     }
     for (name, target) in given["links"]?.members ?? [:] {
       try FileManager.default.createSymbolicLink(
-        atPath: folder.appendingPathComponent(name.text).path, withDestinationPath: target.text ?? "")
+        atPath: folder.appendingPathComponent(name.text).path,
+        withDestinationPath: target.text ?? "")
     }
     let manifest =
       given["manifest"]?.text.map { Data($0.utf8) }
@@ -52,7 +54,9 @@ final class GoldenBundleTests: XCTestCase {
       let bundle = try ModelBundle(folder: folder, wanted: wanted)
       let program = String(bundle.program.path.dropFirst(folder.path.count + 1))
       let lengths = bundle.lengths.map(String.init)
-      let parts: [String] = [bundle.name, bundle.target, program, described(bundle.task), bundle.seal]
+      let parts: [String] = [
+        bundle.name, bundle.target, program, described(bundle.task), bundle.seal,
+      ]
       return (parts + lengths).joined(separator: "|")
     } catch {
       return String(describing: error)
@@ -64,7 +68,8 @@ final class GoldenBundleTests: XCTestCase {
     let lengths = reads["lengths"]!.items!.map { String($0.whole!) }
     let task = described(reads["windows"]!)
     let parts: [String] = [
-      reads["name"]!.text!, reads["target"]!.text!, reads["program"]!.text!, task, reads["seal"]!.text!,
+      reads["name"]!.text!, reads["target"]!.text!, reads["program"]!.text!, task,
+      reads["seal"]!.text!,
     ]
     return (parts + lengths).joined(separator: "|")
   }
@@ -74,7 +79,8 @@ final class GoldenBundleTests: XCTestCase {
     case .questionAnswering(let task):
       let numbers: [Int] = [task.maxLength, task.stride, task.nBest, task.maxAnswerLength]
       return numbers.map(String.init).joined(separator: ",")
-    case .textClassification(let task): return "\(task.maxLength)," + task.labels.joined(separator: ",")
+    case .textClassification(let task):
+      return "\(task.maxLength)," + task.labels.joined(separator: ",")
     case .regression(let task): return "\(task.maxLength)"
     }
   }

@@ -33,7 +33,8 @@ final class HashTests: XCTestCase {
       for first in stride(from: 0, to: 10_000, by: size) {
         portable.update(data[first..<min(first + size, 10_000)])
       }
-      XCTAssertEqual(portable.finish(), "27dd1f61b867b6a0f6e9d8a41c43231de52107e53ae424de8f847b821db4b711")
+      XCTAssertEqual(
+        portable.finish(), "27dd1f61b867b6a0f6e9d8a41c43231de52107e53ae424de8f847b821db4b711")
     }
   }
 

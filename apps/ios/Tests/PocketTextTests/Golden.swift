@@ -10,7 +10,8 @@ enum Golden {
     .appendingPathComponent("../../../../..").standardized
 
   static func read(_ name: String) throws -> JSON {
-    try JSON(reading: Array(Data(contentsOf: repository.appendingPathComponent("apps/golden/\(name)"))))
+    try JSON(
+      reading: Array(Data(contentsOf: repository.appendingPathComponent("apps/golden/\(name)"))))
   }
 
   static func cases(_ name: String) throws -> [JSON] {

@@ -84,7 +84,8 @@ final class GoldenTextTests: XCTestCase {
   private func described(_ answer: Answer, in passage: String) -> String {
     let range = NSRange(passage.indices(ofCodePoints: answer.range), in: passage)
     let numbers: [Int] = [
-      answer.range.lowerBound, answer.range.upperBound, range.lowerBound, range.upperBound, answer.window,
+      answer.range.lowerBound, answer.range.upperBound, range.lowerBound, range.upperBound,
+      answer.window,
       Int(answer.score * 256),
     ]
     return answer.text + array(numbers) + String(answer.confidence)
@@ -140,7 +141,9 @@ final class GoldenTextTests: XCTestCase {
   }
 
   private func array(_ window: Window) -> String {
-    let ends: [Int] = window.ranges.flatMap { range -> [Int] in [range.lowerBound, range.upperBound] }
+    let ends: [Int] = window.ranges.flatMap { range -> [Int] in
+      [range.lowerBound, range.upperBound]
+    }
     return array([array(window.ids.map(Int.init)), array(ends)])
   }
 }

@@ -2,6 +2,7 @@ package pocket.bundle
 
 import java.io.File
 import java.io.InputStream
+import java.nio.file.Files
 
 /**
  * Where a bundle's files are: a directory, or the assets of an app, which are none.
@@ -24,7 +25,7 @@ class Directory(private val root: File) : Folder {
     private val files = sortedSetOf(ByCodePoint)
 
     init {
-        list(root.canonicalFile, "")
+        list(root, "")
     }
 
     override fun files(): Set<String> = files
@@ -37,8 +38,7 @@ class Directory(private val root: File) : Folder {
         for (file in folder.listFiles().orEmpty()) {
             val name = prefix + file.name
             when {
-                // java.nio.file can ask, and Android has it from API 26 on only
-                file.canonicalFile != file -> links += name
+                Files.isSymbolicLink(file.toPath()) -> links += name
                 file.isDirectory -> list(file, "$name/")
                 file.isFile -> files += name
             }
