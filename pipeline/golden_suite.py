@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +36,20 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is stale")
     given = parser.parse_args()
     files = make()
-    stale = [name for name, content in files.items() if _content(given.apps / name) != content]
-    if given.check and stale:
-        raise VerificationFailed(
-            f"stale in {given.apps}: {', '.join(stale)}; run python -m pipeline.golden_suite"
-        )
-    for name in stale:
-        (given.apps / name).parent.mkdir(parents=True, exist_ok=True)
-        (given.apps / name).write_bytes(files[name])
+    stale = bring_up_to_date(files, given.apps, check=given.check)
     size = sum(len(content) for content in files.values())
     Console(highlight=False).print(f"{len(files)} files, {size / 1e6:.1f} MB, {len(stale)} of them new")
+
+
+def bring_up_to_date(files: Mapping[str, bytes], apps: Path, *, check: bool = False) -> list[str]:
+    """Writes the files that differ and returns their names; with `check` raises VerificationFailed instead."""
+    stale = [name for name, content in files.items() if _content(apps / name) != content]
+    if check and stale:
+        raise VerificationFailed(f"stale in {apps}: {', '.join(stale)}; run python -m pipeline.golden_suite")
+    for name in stale:
+        (apps / name).parent.mkdir(parents=True, exist_ok=True)
+        (apps / name).write_bytes(files[name])
+    return stale
 
 
 def make() -> dict[str, bytes]:

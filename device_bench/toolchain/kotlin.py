@@ -24,8 +24,6 @@ INTEGRITY = "sha512-IF5IVM7LpPhA/ntHQQpaVt1yxpaaQovtEVYLyqWMuaLr0XelLPPm7/sM6HLh
 JUNIT = debian.Source(suite="bookworm", architecture="amd64")
 JUNIT_PACKAGES = ("junit4", "libhamcrest-java")
 OLDEST_JAVA = 17
-QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto")
-"""A compiler that runs for seconds is done before a thorough one has warmed up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +46,11 @@ class Kotlin:
         out: Path,
         *,
         classpath: Sequence[Path] = (),
-        friends: Sequence[Path] = (),
-        flags: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
-        """Compiles for Java 17, warnings being errors. `friends` are classes whose internals are seen."""
-        jars = ":".join(map(str, (self.standard_library, *classpath, *friends)))
-        seen = [f"-Xfriend-paths={','.join(map(str, friends))}"] if friends else []
-        compiler = [self.java, *QUICK, "-Xmx1g", "-cp", str(self.library / "*")]
-        options = ["-no-stdlib", "-no-reflect", "-Werror", "-jvm-target", "17", "-cp", jars, *seen, *flags]
+        """Compiles for Java 17, warnings being errors."""
+        jars = ":".join(map(str, (self.standard_library, *classpath)))
+        compiler = [self.java, "-Xmx1g", "-cp", str(self.library / "*")]
+        options = ["-no-stdlib", "-no-reflect", "-Werror", "-jvm-target", "17", "-cp", jars]
         return _run(
             [
                 *compiler,
@@ -73,7 +68,7 @@ class Kotlin:
         """Runs JUnit 4 test classes."""
         jars = ":".join(map(str, (self.standard_library, *self.junit, *classpath)))
         given = [f"-D{name}={value}" for name, value in properties.items()]
-        return _run([self.java, *QUICK, *given, "-cp", jars, "org.junit.runner.JUnitCore", *classes])
+        return _run([self.java, *given, "-cp", jars, "org.junit.runner.JUnitCore", *classes])
 
 
 def here(cache: Path) -> Kotlin:
