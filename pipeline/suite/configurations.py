@@ -35,7 +35,7 @@ def small_vocabulary(texts: Iterable[str]) -> list[str]:
     """Frequent words of the texts, their beginnings and ends, and most characters as words and as parts."""
     words: Counter[str] = Counter()
     for flags in FLAGS.values():
-        normalizer = normalizers.BertNormalizer(**flags)
+        normalizer = _normalizer(flags)
         for text in texts:
             found = pre_tokenizers.BertPreTokenizer().pre_tokenize_str(normalizer.normalize_str(text))
             words.update(word for word, _ in found if len(word) < 100)
@@ -64,8 +64,13 @@ def load(vocabulary: list[str]) -> dict[str, PreTrainedTokenizerBase]:
             made[name] = checkpoint.load_tokenizer(folder)
             # transformers may set the normalizer anew from its own configuration file
             backend = made[name].backend_tokenizer
-            backend.normalizer = normalizers.BertNormalizer(**flags)
+            backend.normalizer = _normalizer(flags)
     return made
+
+
+def _normalizer(flags: Mapping[str, bool | None]) -> normalizers.BertNormalizer:
+    given: dict[str, Any] = dict(flags)
+    return normalizers.BertNormalizer(**given)
 
 
 def _described(

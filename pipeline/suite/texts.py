@@ -72,8 +72,12 @@ def by_category() -> Iterator[tuple[str, str]]:
         yield category, "".join(all_of_it[:: max(1, len(all_of_it) // 40)][:40])
 
 
+def _recased(draw: Draw, word: str) -> str:
+    return draw.choice([word.upper(), word.title(), word.swapcase()])
+
+
 def _piled(draw: Draw) -> str:
-    base = draw.choice([*"aeiouAEKn", "é", "か", "א", "ا", "क", "", "\U0001d157"])
+    base: str = draw.choice([*"aeiouAEKn", "é", "か", "א", "ا", "क", "", "\U0001d157"])
     marks = draw.choices([*MARKS, *SPACING_MARKS], k=draw.randrange(1, 6))
     return base + "".join(marks)
 
@@ -97,7 +101,7 @@ def _either_form(draw: Draw) -> str:
 
 FAMILIES: dict[str, Callable[[Draw, Sequence[str]], str]] = {
     "words": lambda draw, words: draw.choice(words),
-    "case": lambda draw, words: draw.choice([str.upper, str.title, str.swapcase])(draw.choice(words)),
+    "case": lambda draw, words: _recased(draw, draw.choice(words)),
     "accents": lambda draw, words: "".join(draw.choices(ACCENTED + "aeiou", k=draw.randrange(1, 8))),
     "marks": lambda draw, words: _piled(draw),
     "forms": lambda draw, words: _either_form(draw),
