@@ -34,11 +34,9 @@ def test_swift_is_formatted(cache: Path) -> None:
 
 def test_a_changed_case_fails_the_kotlin_suite(cache: Path, tmp_path: Path) -> None:
     apps = shutil.copytree(suites.APPS, tmp_path / "apps")
-    (tmp_path / "pipeline").symlink_to(suites.APPS.parent / "pipeline")
-    file = apps / "golden" / "windows.json"
-    cases = json.loads(file.read_text())
-    changed = next(case for case in cases if case.get("windows"))
-    changed["windows"][0][0][1] += 1
-    file.write_text(json.dumps(cases))
-    with pytest.raises(VerificationFailed, match=changed["id"]):
-        suites.kotlin_suite(cache, apps)
+    file = apps / "golden" / "bundles.json"
+    suite = json.loads(file.read_text())
+    suite["cases"][-1]["says"] += "!"
+    file.write_text(json.dumps(suite))
+    with pytest.raises(VerificationFailed, match=suite["cases"][-1]["id"]):
+        suites.kotlin_suite(cache, apps, suites.TESTS[:1])
