@@ -46,7 +46,7 @@ def swift_format(cache: Path, apps: Path = APPS) -> None:
 
 
 def kotlin_suite(cache: Path, apps: Path = APPS, tests: Sequence[str] = TESTS) -> str:
-    """What JUnit said of these classes. Raises VerificationFailed with the compiler's or its first complaints."""
+    """What JUnit said of these classes. Raises VerificationFailed with the first complaints, or kotlinc's."""
     tools = kotlin.here(cache)
     parts = [apps / "android" / module / "src" / part for module in MODULES for part in ("main", "test")]
     sources = sorted(source for part in parts for source in part.rglob("*.kt"))
