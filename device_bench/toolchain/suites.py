@@ -22,6 +22,8 @@ CACHE = Path(platformdirs.user_cache_dir("pocket-distil"))
 MODULES = ("bundle", "text")
 """Of apps/android, each built upon those before it."""
 TESTS = ("pocket.bundle.GoldenBundleTest", "pocket.text.GoldenTextTest")
+TOLD, WIDEST = 12, 1500
+"""Lines of what went wrong that are passed on, and characters of each."""
 COMPARED = re.compile(
     r"^\.?\w+: (?:(?P<cases>\d+) cases, )?(?P<compared>\d+) compared, (?P<wrong>\d+) mismatches$", re.M
 )
@@ -69,11 +71,10 @@ def compared(said: str) -> int:
 
 def _passed(ran: subprocess.CompletedProcess[str], what: str) -> str:
     if ran.returncode:
-        telling = [
-            line for line in ran.stdout.splitlines() if re.search(r"error|mismatch|warning|not \[|Fail", line)
-        ]
-        shown = (telling or ran.stdout.splitlines()[-12:])[:12]
-        raise VerificationFailed(f"{what} failed:\n" + "\n".join(line[:400] for line in shown))
+        lines = ran.stdout.splitlines()
+        telling = [line for line in lines if re.search("error|mismatches|warning|fail", line, re.I)]
+        shown = (telling or lines)[:TOLD]
+        raise VerificationFailed(f"{what} failed:\n" + "\n".join(line[:WIDEST] for line in shown))
     return ran.stdout
 
 
