@@ -1,6 +1,6 @@
 # make run · make test · make lint · make format · make bench · make bench-export ·
-# make bench-device · make bench-distil · make apps-swift · make apps-kotlin. Each sets up what it needs in
-# .venv.
+# make bench-device · make bench-distil · make counts · make apps-swift · make apps-kotlin. Each sets up what
+# it needs in .venv.
 PYTHON ?= python3.11
 TORCH := 2.13.0
 VENV := .venv
@@ -8,14 +8,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+ADB_BUNDLE ?= runs/tiny/tflite
 
-.PHONY: run test lint format bench bench-export bench-device bench-distil apps-swift apps-kotlin clean
+.PHONY: run test lint format bench bench-export bench-device bench-distil counts apps-swift apps-kotlin clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.coreml
 	$(BIN)/python -m pipeline.run --target coreml
 
 test: $(VENV)/.all
+	$(BIN)/python -m device_bench setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.all
@@ -42,6 +44,27 @@ bench-device: $(VENV)/.all
 
 bench-distil: $(VENV)/.coreml
 	$(BIN)/python -m pipeline.bench_distil $(BENCH_ARGS)
+
+# Instructions of tiny and pocket on emulated cores, held against the committed ones. COUNTS_INTO=
+# tests/device_bench/counts writes those anew.
+COUNTS_INTO ?= runs/counts
+counts: $(VENV)/.all
+	$(BIN)/python -m device_bench setup
+	set -e; for recipe in tiny pocket; do \
+		$(BIN)/python -m pipeline.run --recipe $$recipe --target tflite,executorch; \
+		for target in tflite executorch; do \
+			$(BIN)/python -m device_bench run --bundle runs/$$recipe/$$target --baseline none \
+				--device arm64-emulator --length 128 --out $(COUNTS_INTO)/$$recipe; \
+		done; \
+		$(BIN)/python -m device_bench compare tests/device_bench/counts/$$recipe $(COUNTS_INTO)/$$recipe \
+			--max-regression 0.5%; \
+	done
+
+# The whole way through the real adb, on an arm64 phone under QEMU: push, run, pull, measurement.json.
+adb-loop: $(VENV)/.all
+	$(BIN)/python -m device_bench setup
+	$(BIN)/python -m device_bench.toolchain.phone -- \
+		$(BIN)/python -m device_bench run --bundle $(ADB_BUNDLE) --baseline none --device adb
 
 # The apps' own tests over apps/golden, and their formatters; no phone and no emulator of one.
 apps-swift apps-kotlin: apps-%: $(VENV)/.all

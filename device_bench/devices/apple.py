@@ -7,13 +7,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_bench import devicectl, sample_app, simctl, xcrun
-from device_bench.devicectl import Phone
+from device_bench.apple import devicectl, sample_app, simctl, xcrun
+from device_bench.apple.devicectl import Phone
+from device_bench.apple.sample_app import BUNDLE_ID, RESULT, AppEnded, Asked, Units
+from device_bench.apple.simctl import Simulator
 from device_bench.devices.base import Device, Request
 from device_bench.measurement import Measurement
-from device_bench.sample_app import BUNDLE_ID, RESULT, AppEnded, Asked, Units
 from device_bench.session import DeviceError
-from device_bench.simctl import Simulator
 from pipeline.types import Progress, UsageError
 
 TARGETS = ("coreml", "executorch", "executorch-coreml")

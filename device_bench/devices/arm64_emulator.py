@@ -23,9 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from device_bench import native_runners
+from device_bench.agreement import likeness, unlike
 from device_bench.devices.base import Contender, Request
 from device_bench.measurement import (
     Counted,
@@ -58,10 +57,6 @@ from pipeline.types import Progress, UsageError
 HEAVY = 1_500_000_000
 """Instructions of a first inference from which one more has to do: QEMU runs about 10⁸ a second."""
 MARKS = (5000, 5001)
-MIN_SQNR_DB = {"float32": 60.0, "int8": 15.0}
-"""Least likeness to the host's logits. Float programs differ in the last bits, by the order of sums. Where
-activations are rounded to int8 at every linear, a last bit decides some roundings, and the difference grows
-from layer to layer; 15 dB is what a recipe asks of a runtime beside the student for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +95,13 @@ class Emulator:
         place, protocol = self._place(), protocol_of(request, warmup=1, interleaved=False)
         protocol = protocol.model_copy(update={"seconds": 0.0, "processes": "one each"})
         verdict = judge(place, protocol, programs, State(), State())
-        reasons = (*verdict.reasons, *_unlike(programs))
+        reasons = (*verdict.reasons, *(reason for program in programs for reason in unlike(program)))
         return Measurement(
             place=place,
             protocol=protocol,
             programs=programs,
             validity=Validity(valid=not reasons, reasons=reasons),
-            made={**made(), "counted_with": self._tools(runners)},
+            made={**made(), "tools": self._tools(runners)},
         )
 
     def _prepare(self) -> None:
@@ -145,7 +140,7 @@ class Emulator:
                 session.end()
                 loaded = session.loaded
             marks = _read(folder / "counts", who)
-            said = np.fromfile(folder / "outputs", dtype="<f4")
+            alike = likeness(bundle, [windows[i] for i in asked], folder / "outputs")
         if len(marks) != 2 * len(asked):
             raise DeviceError(f"{who}: {len(marks)} marks were counted for {len(asked)} inferences")
         each = [_difference(before, after) for before, after in zip(marks[::2], marks[1::2], strict=True)]
@@ -156,7 +151,7 @@ class Emulator:
             loaded,
             Counted(loading=_instructions(marks[1]), inferences=tuple(each[1:])),
             lengths[1:],
-            _likeness(contender, [windows[i] for i in asked], said, who),
+            alike,
         )
 
     def _command(self, folder: Path, runner: NativeRunner, request: Request) -> list[str]:
@@ -239,38 +234,6 @@ def _difference(before: Sequence[int], after: Sequence[int]) -> Instructions:
     return _instructions([b - a for a, b in zip(before, after, strict=True)])
 
 
-def _likeness(contender: Contender, windows: Sequence[tuple[int, ...]], said: np.ndarray, who: str) -> Likeness:
-    """The runner's logits beside those of the host's Python runtime, window by window."""
-    run = contender.bundle.runner()
-    wanted = {
-        window: np.concatenate([part.ravel() for part in run(ids, np.ones_like(ids))])
-        for window in set(windows)
-        for ids in [np.array([window], dtype=np.int32)]
-    }
-    host = np.concatenate([wanted[window] for window in windows]).astype(np.float64)
-    if host.shape != said.shape:
-        raise DeviceError(f"{who}: {said.size} logits came back where the host has {host.size}")
-    noise = float(((host - said) ** 2).sum())
-    finite = bool(np.isfinite(said).all())
-    return Likeness(
-        windows=len(windows),
-        max_error=float(np.abs(host - said).max()) if finite else float(np.finfo(np.float64).max),
-        sqnr_db=None if noise == 0 else 10 * float(np.log10((host**2).sum() / noise)) if finite else -999.0,
-    )
-
-
-def _unlike(programs: Sequence[Measured]) -> tuple[str, ...]:
-    """A reason for each program whose logits are not the host's."""
-    return tuple(
-        f"{program.name} {program.precision}: its logits are {found.sqnr_db:.1f} dB from the host's, and "
-        f"{MIN_SQNR_DB[program.precision]:g} dB are the least: what was counted is another computation"
-        for program in programs
-        if (found := program.likeness) is not None
-        and found.sqnr_db is not None
-        and found.sqnr_db < MIN_SQNR_DB[program.precision]
-    )
-
-
 def _measured(
     contender: Contender,
     request: Request,
@@ -278,7 +241,7 @@ def _measured(
     loaded: Loaded,
     counted: Counted,
     lengths: Sequence[int],
-    likeness: Likeness,
+    alike: Likeness | None,
 ) -> Measured:
     got = loaded.threads
     return Measured(
@@ -289,6 +252,6 @@ def _measured(
         footprint=footprint(contender.bundle, runner.runtime_bytes),
         lengths=tuple(lengths),
         instructions=counted,
-        likeness=likeness,
+        likeness=alike,
         multiply_adds=multiply_adds(contender.bundle, lengths),
     )

@@ -43,8 +43,9 @@ class Request:
 class Device(Protocol):
     """One place where programs can be run."""
 
-    name: str
-    """What `--device` calls it."""
+    @property
+    def name(self) -> str:
+        """What `--device` calls it."""
 
     def why_unavailable(self) -> str | None:
         """A sentence that says what is missing and how to get it, or None."""

@@ -109,8 +109,13 @@ class _Launcher:
     libraries: Callable[[int], int | None]
     """Bytes of the runtime's libraries, of the process that has loaded them."""
 
+    libraries_in: Path | None = None
+    """Where the system's loader is to look first."""
+
     def starting(self, queries: Path) -> Callable[[], Session]:
-        return lambda: Session([*self.command, "--queries", str(queries)], self.who)
+        first = {"LD_LIBRARY_PATH": str(self.libraries_in)} if self.libraries_in else {}
+        command = [*self.command, "--queries", str(queries)]
+        return lambda: Session(command, self.who, environment={**os.environ, **first})
 
 
 def _launcher(contender: Contender, request: Request) -> _Launcher:
@@ -126,6 +131,7 @@ def _launcher(contender: Contender, request: Request) -> _Launcher:
             command=(*native.command(), "--program", str(bundle.program), *threads),
             delegate=XNNPACK,
             libraries=lambda pid: native.runtime_bytes,
+            libraries_in=native.binary.parent,
         )
     runtime = runtime_of(bundle.target)
     return _Launcher(

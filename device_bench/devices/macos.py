@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from device_bench import machine
+from device_bench.apple.sample_app import UNITS, Units
 from device_bench.devices.base import Contender, Device, Request
 from device_bench.measurement import Measurement, Place, State, Wish
 from device_bench.records import check_pairs, footprint, made, protocol_of, timed_program
-from device_bench.sample_app import UNITS, Units
 from device_bench.session import TAIL, Session
 from device_bench.texts import time_texts
 from device_bench.timing import time_runners
@@ -164,13 +164,13 @@ def _check(request: Request) -> None:
 
 
 def _start(key: str, flags: tuple[str, ...]) -> Callable[[], Session]:
-    command = [sys.executable, "-m", "device_bench.coreml_runner", *flags]
+    command = [sys.executable, "-m", "device_bench.apple.coreml_runner", *flags]
     return lambda: Session(command, f"{key} on this Mac")
 
 
 def view(flags: tuple[str, ...]) -> dict[str, Any]:
     """coremltools' view of one program, or why there is none: the times taken in turns stand without it."""
-    command = [sys.executable, "-m", "device_bench.coreml_view", *flags]
+    command = [sys.executable, "-m", "device_bench.apple.coreml_view", *flags]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=VIEW_SECONDS)
         told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdarg>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -128,8 +129,13 @@ class Channel {
  public:
   // Libraries may print what they like to stdout: it goes to stderr from now on.
   Channel() : stream_(fdopen(dup(STDOUT_FILENO), "w")) { dup2(STDERR_FILENO, STDOUT_FILENO); }
-  void say(const std::string& line) {
-    if (std::fprintf(stream_, "%s\n", line.c_str()) < 0 || std::fflush(stream_)) std::exit(1);
+  // Without allocating: how many digits a time has must not decide where the next inference's memory lies.
+  __attribute__((format(printf, 2, 3))) void say(const char* format, ...) {
+    va_list values;
+    va_start(values, format);
+    const bool said = std::vfprintf(stream_, format, values) >= 0 && std::fputc('\n', stream_) != EOF;
+    va_end(values);
+    if (!said || std::fflush(stream_)) std::exit(1);
   }
 
  private:
@@ -165,14 +171,12 @@ inline void serve(const Flags& flags, const std::string& runtime, const Load& lo
   const long long load_ns = loading.ns();
   const auto threads = program->threads();
   const auto delegate = program->delegate();
-  channel.say("{\"event\": \"loaded\", \"runtime\": " + quoted(runtime) +
-              ", \"load_ns\": " + std::to_string(load_ns) +
-              ", \"threads\": " + (threads ? std::to_string(*threads) : "null") +
-              ", \"delegate\": " + (delegate ? quoted(*delegate) : "null") + "}");
+  channel.say("{\"event\": \"loaded\", \"runtime\": %s, \"load_ns\": %lld, \"threads\": %s, \"delegate\": %s}",
+              quoted(runtime).c_str(), load_ns, threads ? std::to_string(*threads).c_str() : "null",
+              delegate ? quoted(*delegate).c_str() : "null");
   for (std::string line; std::getline(std::cin, line);) {
     if (line == "end") {
-      channel.say("{\"event\": \"ended\", \"peak_resident_bytes\": " + std::to_string(peak_resident_bytes()) +
-                  "}");
+      channel.say("{\"event\": \"ended\", \"peak_resident_bytes\": %lld}", peak_resident_bytes());
       return;
     }
     char* rest = nullptr;
@@ -192,8 +196,7 @@ inline void serve(const Flags& flags, const std::string& runtime, const Load& lo
       outputs.write(reinterpret_cast<const char*>(logits.data()), logits.size() * sizeof(float));
       if (!outputs.flush()) throw Failure("the outputs file " + flags.outputs + " cannot be written to its end");
     }
-    channel.say("{\"event\": \"ran\", \"query\": " + std::to_string(query) + ", \"ns\": " + std::to_string(ns) +
-                ", \"length\": " + std::to_string(length) + "}");
+    channel.say("{\"event\": \"ran\", \"query\": %lu, \"ns\": %lld, \"length\": %zu}", query, ns, length);
   }
   throw Failure("was not told to end");
 }
@@ -204,7 +207,7 @@ inline int main(int argc, char** argv, const std::string& runtime, const Load& l
     serve(parsed(argc, argv), runtime, load, channel);
     return 0;
   } catch (const std::exception& failure) {
-    channel.say("{\"event\": \"failed\", \"why\": " + quoted(failure.what()) + "}");
+    channel.say("{\"event\": \"failed\", \"why\": %s}", quoted(failure.what()).c_str());
     return 1;
   }
 }

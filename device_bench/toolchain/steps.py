@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device_bench import native_runners
-from device_bench.toolchain import counter, kotlin, swift, tools, wheels
-from pipeline.types import Progress
+from device_bench.android import adb
+from device_bench.toolchain import counter, kotlin, phone, swift, tools, wheels
+from pipeline.types import MissingTool, Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +53,28 @@ def _host_runners(setup: Setup) -> tuple[Path, ...]:
     return tuple(runner.binary.parent for runner in runners)
 
 
+def _phone(setup: Setup) -> tuple[Path, ...]:
+    if reason := phone.why_unavailable():
+        setup.progress.say(f"left out the phone: {reason}")
+        return (adb.setup(setup.cache, setup.progress, setup.mirror).program,)
+    parts = phone.setup(setup.cache, setup.progress, setup.mirror)
+    return (parts.folder, parts.adb.program)
+
+
 def _swift(setup: Setup) -> tuple[Path, ...]:
-    return (swift.unpack(setup.cache, setup.progress, setup.mirror),)
+    try:
+        return (swift.unpack(setup.cache, setup.progress, setup.mirror),)
+    except MissingTool as reason:
+        setup.progress.say(f"left out Swift, which the iOS app's tests need: {reason}")
+        return ()
 
 
 def _kotlin(setup: Setup) -> tuple[Path, ...]:
-    return (kotlin.unpack(setup.cache, setup.progress, setup.mirror).library,)
+    try:
+        return (kotlin.unpack(setup.cache, setup.progress, setup.mirror).library,)
+    except MissingTool as reason:
+        setup.progress.say(f"left out Kotlin, which the Android app's tests need: {reason}")
+        return ()
 
 
 def _installed(setup: Setup) -> list[wheels.Runtime]:
@@ -79,6 +96,7 @@ STEPS: tuple[Step, ...] = (
     Step(name="instruction counter", make=_counter),
     Step(name="native runners for arm64", make=_arm64_runners),
     Step(name="native runners for this machine", make=_host_runners),
+    Step(name="adb, and an arm64 phone for it", make=_phone),
     Step(name="Swift", make=_swift),
     Step(name="Kotlin", make=_kotlin),
 )

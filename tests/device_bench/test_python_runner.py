@@ -45,7 +45,8 @@ def test_it_runs_the_bundles_program_and_says_how_long_it_took(
     assert all(1_000 < one.ns < 60_000_000_000 for one in ran)
     assert ended.peak_resident_bytes is not None
     assert 20e6 < ended.peak_resident_bytes < 2e9
-    runner, expected = bundles.read(bundle).runner(), []
+    runner = bundles.read(bundle).runner()
+    expected: list[np.ndarray] = []
     for query in (1, 0):
         ids = np.array([WINDOWS[query]], np.int32)
         expected.extend(output.ravel() for output in runner(ids, np.ones_like(ids)))

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from device_bench import devicectl, measurement, sample_app
+from device_bench import measurement
+from device_bench.apple import devicectl, sample_app
 from device_bench.devices import base
 from device_bench.devices.base import Request
 from device_bench.session import DeviceError

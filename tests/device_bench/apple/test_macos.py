@@ -82,7 +82,7 @@ def test_the_runner_pads_to_the_bundles_lengths_and_cuts_what_it_padded(mac: Non
     bundle = make_bundle(tmp_path / "bundle", "made-up")
     asked = queries.make("fixed:70", range(1000, 1100), 128)
     asked.write(tmp_path / "queries")
-    command = [sys.executable, "-m", "device_bench.coreml_runner", "--bundle", str(bundle.path)]
+    command = [sys.executable, "-m", "device_bench.apple.coreml_runner", "--bundle", str(bundle.path)]
     files = ["--compiled", str(tmp_path / "x.mlmodelc"), "--queries", str(tmp_path / "queries")]
     with Session([*command, *files, "--outputs", str(tmp_path / "out")], "it") as session:
         ran = session.run(3)

@@ -75,7 +75,7 @@ def test_an_app_built_for_simulators_is_installed(xcode: Xcode, request_of_two: 
 def test_an_app_that_does_not_end_after_it_is_done_is_ended(
     xcode: Xcode, request_of_two: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("device_bench.sample_app._ENDING", 0.2)
+    monkeypatch.setattr("device_bench.apple.sample_app._ENDING", 0.2)
     xcode.plays(list=listing("Booted"), app="stays")
     (device,) = base.find("ios-simulator", request_of_two.cache)
     assert device.measure(request_of_two, Silent()).validity.valid

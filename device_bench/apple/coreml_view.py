@@ -1,4 +1,4 @@
-"""python -m device_bench.coreml_view: what coremltools says of a program on this Mac, as JSON.
+"""python -m device_bench.apple.coreml_view: what coremltools says of a program on this Mac, as JSON.
 
 Two things that Core ML's own prediction does not tell: on which device the system plans to run each operation
 (MLComputePlan, macOS 14.4 and later), and the times of coremltools' benchmarker (MLModelBenchmarker), which has
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from device_bench.coreml_runner import COMPUTE_UNITS, compiled, window
+from device_bench.apple.coreml_runner import COMPUTE_UNITS, compiled, window
 from pipeline import bundles
 
 LOADS, PREDICTIONS = 5, 50
@@ -30,7 +30,7 @@ DEVICES = {
 
 def main() -> int:
     """Prints {"placement": {…} or null, "load_ms": […], "predict_ms": […]}."""
-    parser = argparse.ArgumentParser(prog="python -m device_bench.coreml_view", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m device_bench.apple.coreml_view", description=__doc__)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--compiled", type=Path, required=True)
     parser.add_argument("--queries", type=Path, required=True)

@@ -1,4 +1,4 @@
-"""python -m device_bench.coreml_runner: a Core ML bundle on this Mac, by the protocol of session.py.
+"""python -m device_bench.apple.coreml_runner: a Core ML bundle on this Mac, by the protocol of session.py.
 
 --bundle stands in place of --program. --compiled is where the compiled model is, or is put: compiling is what
 Xcode does when it builds an app, so it is no part of loading.
@@ -33,7 +33,7 @@ OUTPUTS = ("start_logits", "end_logits", "logits")
 
 def main() -> int:
     """Serves one program until it is told to end, or its reader is gone. The exit code."""
-    parser = argparse.ArgumentParser(prog="python -m device_bench.coreml_runner", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m device_bench.apple.coreml_runner", description=__doc__)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--compiled", type=Path, required=True, help="a .mlmodelc, made where it is not there")
     parser.add_argument("--queries", type=Path, required=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_bench import xcrun
+from device_bench.apple import xcrun
 from device_bench.session import DeviceError
 
 BOOT_SECONDS = 600.0

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device_bench import xcrun
+from device_bench.apple import xcrun
 from device_bench.session import TAIL, DeviceError
 
 COPY_SECONDS = 600.0

@@ -1,0 +1,1 @@
+"""Android: the real adb, what a device says of itself, the sample app."""

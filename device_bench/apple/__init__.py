@@ -1,0 +1,1 @@
+"""Apple: Xcode's tools, the sample app, Core ML on a Mac."""
