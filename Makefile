@@ -68,7 +68,6 @@ adb-loop: $(VENV)/.all
 
 # The apps' own tests over apps/golden, and their formatters; no phone and no emulator of one.
 apps-swift apps-kotlin: apps-%: $(VENV)/.all
-	$(BIN)/python -m device_bench setup
 	$(BIN)/python -m device_bench.toolchain.suites $*
 
 clean:

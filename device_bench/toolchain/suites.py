@@ -15,7 +15,7 @@ import platformdirs
 
 from device_bench.toolchain import kotlin, once, swift
 from pipeline import console
-from pipeline.types import UsageError, VerificationFailed
+from pipeline.types import Silent, UsageError, VerificationFailed
 
 APPS = Path(__file__).parents[2] / "apps"
 CACHE = Path(platformdirs.user_cache_dir("pocket-distil"))
@@ -79,9 +79,10 @@ def _passed(ran: subprocess.CompletedProcess[str], what: str) -> str:
 
 
 SUITES: dict[str, tuple[Callable[[Path], object], ...]] = {
-    "swift": (swift_suite, swift_format),
-    "kotlin": (kotlin_suite,),
+    "swift": (lambda cache: swift.unpack(cache, Silent()), swift_suite, swift_format),
+    "kotlin": (lambda cache: kotlin.unpack(cache, Silent()), kotlin_suite),
 }
+"""Name → what is done for it, in order: the toolchain is fetched where it is not there yet."""
 
 
 def main() -> None:
@@ -89,8 +90,8 @@ def main() -> None:
     for name in sys.argv[1:]:
         if name not in SUITES:
             raise UsageError(f"unknown suite {name!r}; there are {', '.join(SUITES)}")
-        for suite in SUITES[name]:
-            said = suite(CACHE)
+        for step in SUITES[name]:
+            said = step(CACHE)
             if isinstance(said, str):
                 print(f"{name}: {compared(said)} cases, no mismatches")
 
