@@ -148,6 +148,9 @@ def _fields() -> Iterator[Given]:
         yield Given(name=f"listed-{name}", manifest=manifest(put(LISTED, "files", name)))
     for name in ("./README.md", "package//weights.bin", "manifest.json", "nothing"):
         yield Given(name=f"program-{name}", manifest=manifest(put(name, "program")))
+    composed, apart = "\u00e9.txt", "e\u0301.txt"
+    listed = manifest(put(LISTED, "files", apart))
+    yield Given(name="listed-in-another-form", files={composed: ""}, manifest=listed)
     for value in (None, 3, "0" * 63, "A" * 64):
         yield Given(name=f"hash-{value}", manifest=manifest(put(value, "files", "vocab.txt", "sha256")))
     yield Given(name="hash-none", manifest=manifest(Drop(("files", "vocab.txt", "sha256"))))
