@@ -17,7 +17,7 @@ VERBS = {
     "run": "measure a bundle, beside a baseline, on one device or several",
     "devices": "what is here, and what each missing device needs",
     "repeat": "measure the same twice: do counts repeat, do intervals overlap",
-    "setup": "fetch and build what the emulator and the native runners need, once",
+    "setup": "fetch and build what the emulator, the native runners and the apps' tests need, once",
     "compare": "hold a measurement against an earlier one: exit 1 where it got worse",
     "claims": "the paper's claims beside what was measured",
 }

@@ -87,6 +87,6 @@ def for_questions(folder: Path, threads: int = 1) -> tuple[Opened, Task]:
     kind = opened.task.kind if opened.is_bundle else head_of(opened.model)[0]
     if not isinstance(opened.task, Task) or kind != opened.task.kind:
         raise UsageError(
-            f"{folder} is for {kind}, and this verb asks questions; use python -m pipeline.evaluate"
+            f"{folder}: {bundles.other_task(kind, 'question-answering')}; use python -m pipeline.evaluate"
         )
     return opened, opened.task

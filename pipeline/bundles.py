@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ import exporters.base as exporters
 from exporters.base import Runner
 from pipeline.recipe import KINDS, AnyTask
 from pipeline.store import MANIFEST, SEAL, hash_tree, seal
-from pipeline.types import MissingTool, PipelineError, UsageError, VerificationFailed
+from pipeline.types import MissingTool, UsageError, VerificationFailed
 
 FORMAT = 1
 GOLDEN = "golden.json"
@@ -76,10 +77,14 @@ def lengths_field(lengths: Sequence[int]) -> dict[str, Any]:
 
 
 def _lengths(field: Mapping[str, Any]) -> tuple[int, ...]:
-    """The inverse of `lengths_field`."""
-    if "fixed" in field:
-        return tuple(int(length) for length in field["fixed"])
-    return tuple(range(int(field["shortest"]), int(field["longest"]) + 1))
+    """The inverse of `lengths_field`. Raises ValueError for anything but ascending whole numbers from 1 on."""
+    ends = field["fixed"] if "fixed" in field else [field["shortest"], field["longest"]]
+    if not ends or not all(type(length) is int and length > 0 for length in ends):
+        raise ValueError
+    found = tuple(ends) if "fixed" in field else tuple(range(ends[0], ends[1] + 1))
+    if not found or any(first >= second for first, second in pairwise(found)):
+        raise ValueError
+    return found
 
 
 def write_manifest(folder: Path, fields: Mapping[str, Any]) -> None:
@@ -93,22 +98,22 @@ def _bytes(manifest: Mapping[str, Any]) -> bytes:
     return json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False).encode()
 
 
-def read(folder: Path) -> Bundle:
-    """Opens a bundle.
+def read(folder: Path, wanted: str | None = None) -> Bundle:
+    """Opens a bundle; with `wanted`, one of that task only.
 
     Raises UsageError when the folder is no bundle that this version reads, VerificationFailed when any
-    file is missing, added or altered.
+    file is missing, added or altered. After "bundle FOLDER: " the message is the contract's, word by word.
     """
-    manifest = _manifest(folder)
+    manifest = _manifest(folder, wanted)
     _check_files(folder, manifest["files"])
     try:
         bundle = Bundle(
             path=folder,
-            name=str(manifest["name"]),
-            target=str(manifest["target"]),
-            program=folder / _inside(manifest["program"]),
+            name=_string(manifest["name"]),
+            target=_string(manifest["target"]),
+            program=folder / _inside(folder, _string(manifest["program"])),
             task=_task(manifest),
-            metrics=manifest["metrics"],
+            metrics=_object(manifest["metrics"]),
             lengths=_lengths(manifest["lengths"]),
             seal=str(manifest[SEAL]),
             precision=manifest.get("precision"),
@@ -118,39 +123,85 @@ def read(folder: Path) -> Bundle:
         )
     except (KeyError, TypeError, ValueError):
         raise UsageError(
-            f"{folder}/{MANIFEST} lacks a field that a bundle needs; make the bundle again"
+            f"bundle {folder}: {MANIFEST} lacks a field that a bundle needs; make the bundle again"
         ) from None
-    if not bundle.program.exists():
+    program = str(manifest["program"])
+    if not any(name == program or name.startswith(f"{program}/") for name in manifest["files"]):
         raise VerificationFailed(f"bundle {folder}: its program is missing; make the bundle again")
     return bundle
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def other_task(kind: str, wanted: str) -> str:
+    """Why a bundle is refused whose task is known and not the one that is asked of it."""
+    return f"its task is {_shown(kind)}, and {_shown(wanted)} is wanted"
+
+
+def _manifest(folder: Path, wanted: str | None) -> dict[str, Any]:
     if not folder.is_dir():
         raise UsageError(f"bundle {folder} does not exist; make one with python -m pipeline.run")
     try:
         raw = (folder / MANIFEST).read_bytes()
-        manifest = json.loads(raw.decode("utf-8"))
-        known, task, files = manifest["format"], manifest["task"], manifest["files"]
+        manifest = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+        known, task, files = _counting(manifest["format"]), manifest["task"], manifest["files"]
+        written = _bytes(manifest)
     except FileNotFoundError:
-        raise UsageError(f"{folder} is not a bundle: it has no {MANIFEST}") from None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise VerificationFailed(f"{folder}/{MANIFEST} is damaged; make the bundle again") from None
-    if not isinstance(known, int) or known > FORMAT:
+        raise UsageError(f"bundle {folder}: it has no {MANIFEST}, so it is not a bundle") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise VerificationFailed(f"bundle {folder}: {MANIFEST} is damaged; make the bundle again") from None
+    if known > FORMAT:
         raise UsageError(
-            f"{folder} has bundle format {known}, newer than the {FORMAT} this version reads; update it"
+            f"bundle {folder}: it has format {known}, newer than the {FORMAT} this software reads; "
+            "update the software"
         )
     if task not in KINDS:
-        raise UsageError(f"{folder} is a bundle for the task {task!r}, not one of {', '.join(KINDS)}")
-    if manifest.get(SEAL) != seal(manifest) or raw != _bytes(manifest) or not _hashes(files):
-        raise VerificationFailed(f"{folder}/{MANIFEST} was altered; make the bundle again")
+        raise UsageError(f"bundle {folder}: its task is {_shown(task)}, not one of {', '.join(KINDS)}")
+    if wanted is not None and task != wanted:
+        raise UsageError(f"bundle {folder}: {other_task(task, wanted)}")
+    if manifest.get(SEAL) != seal(manifest) or raw != written or not _hashes(files):
+        raise VerificationFailed(f"bundle {folder}: {MANIFEST} was altered; make the bundle again")
     return dict(manifest)
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; ValueError when it names a key twice, which readers take in different ways."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError
+    return made
+
+
+def _shown(value: Any) -> str:
+    """A value of the manifest inside of a sentence: JSON in ASCII, which every platform writes alike."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def _counting(value: Any) -> int:
+    """A whole number from 1 on; a bool is none."""
+    if type(value) is not int or value < 1:
+        raise TypeError
+    return value
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return value
+
+
 def _task(manifest: Mapping[str, Any]) -> AnyTask:
-    """Raises ValueError when the settings are not those of the manifest's task."""
-    task: AnyTask = TypeAdapter(AnyTask).validate_python(manifest["windows"])
-    if task.kind != manifest["task"]:
+    """Raises ValueError when the settings are not those of the manifest's task, all of them and no others.
+
+    Strict, and without defaults: what Python would fill in or convert, another reader would not.
+    """
+    settings = manifest["windows"]
+    task: AnyTask = TypeAdapter(AnyTask).validate_json(json.dumps(settings), strict=True)
+    if task.kind != manifest["task"] or set(settings) != set(type(task).model_fields):
         raise ValueError
     return task
 
@@ -160,12 +211,15 @@ def _hashes(files: Any) -> bool:
 
 
 def _check_files(folder: Path, expected: Mapping[str, Mapping[str, Any]]) -> None:
-    try:
-        found = hash_tree(folder)
-    except PipelineError as error:
-        raise VerificationFailed(str(error)) from None
+    for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
+        if path.is_symlink():
+            name = path.relative_to(folder).as_posix()
+            raise VerificationFailed(
+                f"bundle {folder}: {name} is a symbolic link; a bundle holds plain files only"
+            )
+    found = hash_tree(folder)
     for name in sorted({*expected, *found}):
-        _inside(name)
+        _inside(folder, name)
         if name not in found:
             raise VerificationFailed(f"bundle {folder}: {name} is missing; make the bundle again")
         if name not in expected:
@@ -174,8 +228,10 @@ def _check_files(folder: Path, expected: Mapping[str, Mapping[str, Any]]) -> Non
             raise VerificationFailed(f"bundle {folder}: {name} was altered; make the bundle again")
 
 
-def _inside(name: str) -> str:
+def _inside(folder: Path, name: str) -> str:
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\\" in name:
-        raise VerificationFailed(f"the manifest names {name!r}, which is outside of the bundle")
+        raise VerificationFailed(
+            f"bundle {folder}: {MANIFEST} names {_shown(name)}, which is outside of the bundle"
+        )
     return name

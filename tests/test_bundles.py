@@ -45,6 +45,14 @@ def bundle(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return shutil.copytree(original, tmp_path / "bundle")
 
 
+DAMAGED = (
+    b'{"format": 1, "format": 1, "task": "regression", "files": {}}',
+    b'{"format": 1, "task": "\\ud800", "files": {}}',
+    b"[" * 100_000,
+)
+"""A key twice, half a character, and deeper than any reader goes."""
+
+
 def refused(folder: Path, kind: type[PipelineError] | tuple[type[PipelineError], ...]) -> str:
     """Why a bundle is not read; one sentence, and one of these errors."""
     with pytest.raises(kind) as caught:
@@ -163,21 +171,30 @@ def test_names_that_leave_the_folder_are_refused(where: str, name: str, bundle: 
             manifest["files"][name] = manifest["files"]["README.md"]
 
     rewrite(bundle, change)
-    assert f"names {name!r}, which is outside of the bundle" in refused(bundle, VerificationFailed)
+    assert f"names {json.dumps(name)}, which is outside of the bundle" in refused(bundle, VerificationFailed)
 
 
 @pytest.mark.parametrize(
     ("change", "kind", "said"),
     [
-        ({"format": 2}, UsageError, "has bundle format 2, newer than the 1 this version reads; update it"),
-        ({"format": "1"}, UsageError, "bundle format 1"),
-        ({"task": "translation"}, UsageError, "is a bundle for the task 'translation', not"),
+        (
+            {"format": 2},
+            UsageError,
+            "it has format 2, newer than the 1 this software reads; update the software",
+        ),
+        ({"format": "1"}, VerificationFailed, "manifest.json is damaged"),
+        ({"format": 0}, VerificationFailed, "manifest.json is damaged"),
+        ({"format": True}, VerificationFailed, "manifest.json is damaged"),
+        ({"task": "translation"}, UsageError, 'its task is "translation", not one of question-answering, text'),
         ({"files": []}, VerificationFailed, "was altered"),
         ({"files": {"README.md": "hash"}}, VerificationFailed, "was altered"),
         ({"program": "nothing.fake"}, VerificationFailed, "its program is missing; make the bundle again"),
         ({"program": 3}, UsageError, "lacks a field that a bundle needs"),
         ({"windows": {"max_length": 4}}, UsageError, "lacks a field that a bundle needs"),
         ({"windows": None}, UsageError, "lacks a field that a bundle needs"),
+        ({"lengths": {"fixed": [128, "192"]}}, UsageError, "lacks a field that a bundle needs"),
+        ({"lengths": {"fixed": []}}, UsageError, "lacks a field that a bundle needs"),
+        ({"lengths": {"shortest": 5, "longest": 3}}, UsageError, "lacks a field that a bundle needs"),
     ],
 )
 def test_a_manifest_that_says_something_else(
@@ -193,14 +210,34 @@ def test_a_manifest_without_a_field(field: str, bundle: Path) -> None:
     assert "lacks a field that a bundle needs" in refused(bundle, UsageError)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"null", b"\xff\xfe", b'{"format": 1}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"null", b"\xff\xfe", b'{"format": 1}', *DAMAGED])
 def test_a_damaged_manifest(content: bytes, bundle: Path) -> None:
     (bundle / "manifest.json").write_bytes(content)
     assert "manifest.json is damaged; make the bundle again" in refused(bundle, VerificationFailed)
 
 
+@pytest.mark.parametrize(
+    "change", [{"max_length": "96"}, {"max_length": 96.0}, {"n_best": True}, {"n_best": 0}, {"temperature": 1}]
+)
+def test_window_settings_are_taken_to_the_letter(change: dict[str, Any], bundle: Path) -> None:
+    rewrite(bundle, lambda manifest: manifest["windows"].update(change))
+    assert "lacks a field that a bundle needs" in refused(bundle, UsageError)
+
+
+@pytest.mark.parametrize("setting", ["kind", "max_length", "stride", "n_best", "max_answer_length"])
+def test_no_window_setting_has_a_default(setting: str, bundle: Path) -> None:
+    rewrite(bundle, lambda manifest: manifest["windows"].pop(setting))
+    assert "lacks a field that a bundle needs" in refused(bundle, UsageError)
+
+
+def test_another_task_than_the_wanted_is_refused(bundle: Path) -> None:
+    assert bundles.read(bundle, "question-answering").task == Task(max_length=96, stride=16)
+    with pytest.raises(UsageError, match=r'its task is "question-answering", and "regression" is wanted$'):
+        bundles.read(bundle, "regression")
+
+
 def test_what_is_no_bundle(tmp_path: Path) -> None:
-    assert "is not a bundle: it has no manifest.json" in refused(tmp_path, UsageError)
+    assert "it has no manifest.json, so it is not a bundle" in refused(tmp_path, UsageError)
     assert "does not exist; make one with python -m pipeline.run" in refused(tmp_path / "none", UsageError)
     (tmp_path / "file").write_text("")
     assert "does not exist" in refused(tmp_path / "file", UsageError)

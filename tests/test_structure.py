@@ -26,6 +26,7 @@ VERBS = {
     "bench_export",
     "bench_distil",
     "lengths",
+    "golden_suite",
 }
 
 KNOWN = {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from device_bench import native_runners
 from device_bench.android import adb
-from device_bench.toolchain import counter, phone, tools, wheels
-from pipeline.types import Progress
+from device_bench.toolchain import counter, kotlin, phone, swift, tools, wheels
+from pipeline.types import MissingTool, Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +61,22 @@ def _phone(setup: Setup) -> tuple[Path, ...]:
     return (parts.folder, parts.adb.program)
 
 
+def _swift(setup: Setup) -> tuple[Path, ...]:
+    try:
+        return (swift.unpack(setup.cache, setup.progress, setup.mirror),)
+    except MissingTool as reason:
+        setup.progress.say(f"left out Swift, which the iOS app's tests need: {reason}")
+        return ()
+
+
+def _kotlin(setup: Setup) -> tuple[Path, ...]:
+    try:
+        return (kotlin.unpack(setup.cache, setup.progress, setup.mirror).library,)
+    except MissingTool as reason:
+        setup.progress.say(f"left out Kotlin, which the Android app's tests need: {reason}")
+        return ()
+
+
 def _installed(setup: Setup) -> list[wheels.Runtime]:
     """Runtimes whose package is installed; the others are named."""
     found = []
@@ -81,5 +97,7 @@ STEPS: tuple[Step, ...] = (
     Step(name="native runners for arm64", make=_arm64_runners),
     Step(name="native runners for this machine", make=_host_runners),
     Step(name="adb, and an arm64 phone for it", make=_phone),
+    Step(name="Swift", make=_swift),
+    Step(name="Kotlin", make=_kotlin),
 )
 """In the order in which they need each other."""

@@ -54,6 +54,8 @@ def windows(question: Question, tokenizer: PreTrainedTokenizerBase, task: Task) 
         raise DataError(f"the passage of question {question.id} is empty; give some text")
     text = question.text.strip()
     asked = len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if not asked:
+        raise DataError(f"question {question.id} holds no readable text")
     room = task.max_length - asked - 3
     if room < 1 or room <= task.stride:
         raise DataError(

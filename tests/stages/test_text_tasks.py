@@ -205,7 +205,7 @@ def test_settings_of_another_task_are_no_bundle(either: Ran, tmp_path: Path) -> 
 def test_verbs_that_ask_questions_refuse_it(either: Ran) -> None:
     kind = either.recipe.task.kind
     with pytest.raises(
-        UsageError, match=f"is for {kind}, and this verb asks questions; use python -m pipeline.ev"
+        UsageError, match=f'its task is "{kind}", and "question-answering" is wanted; use python -m pipeline.ev'
     ):
         for_questions(either.bundle)
 

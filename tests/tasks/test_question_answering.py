@@ -160,6 +160,7 @@ def test_answer_cut_by_a_window_is_gold_only_where_it_is_whole(tokenizer: PreTra
     [
         (Question("7", "", "the mill", ()), "question 7 is empty; ask something"),
         (Question("7", " \n", "the mill", ()), "question 7 is empty"),
+        (Question("7", "\x00\u200b", "the mill", ()), "question 7 holds no readable text"),
         (Question("7", "Who?", "", ()), "passage of question 7 is empty; give some text"),
         (Question("7", "Who?", "\t \n", ()), "passage of question 7 is empty"),
         (Question("7", "Who?", "\x00\u200b\x07", ()), "passage of question 7 holds no readable text"),

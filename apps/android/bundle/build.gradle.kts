@@ -1,0 +1,14 @@
+plugins {
+    alias(libs.plugins.kotlin.jvm)
+}
+
+kotlin {
+    jvmToolchain(libs.versions.java.get().toInt())
+    compilerOptions {
+        allWarningsAsErrors = true
+    }
+}
+
+dependencies {
+    testImplementation(libs.junit)
+}

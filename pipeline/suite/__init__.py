@@ -1,0 +1,1 @@
+"""What a phone must give again: tokens, windows, answers, refusals. Made here, read by every app."""
