@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from device_bench import measurement, paper
-from device_bench.measurement import Measured, Measurement, Place
-from device_bench.stats import median, paired_ratio
+from device_bench.measurement import Measured, Measurement, Place, speedups
+from device_bench.stats import median
 from pipeline import bundles
 from pipeline.bundles import Bundle
 from pipeline.store import MANIFEST
@@ -274,13 +274,8 @@ def _timed(of: Measurement) -> Iterator[Compared]:
     if not mine:
         return
     value = median(mine) / 1e6
-    peers = [
-        program
-        for program in of.programs
-        if program.role == "baseline" and of.protocol.interleaved and len(program.samples_ns) == len(mine)
-    ]
-    for peer in peers:
-        ratio = paired_ratio(peer.samples_ns, mine)
+    peers = list(speedups(of.protocol, of.programs))
+    for peer, ratio in peers:
         yield _compared(of, value, peer, ratio.value, (ratio.low, ratio.high))
     if not peers:
         yield _compared(of, value, None, None, None)

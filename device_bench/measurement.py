@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from device_bench.stats import Ratio, paired_ratio
 from pipeline.types import UsageError
 
 FORMAT = 1
@@ -71,7 +72,7 @@ class Protocol(Record):
 
     metric: Metric
     mode: Literal["standard", "long"] = "standard"
-    """standard: at least 50 runs and 10 s; long: at least 1,024 and 60 s."""
+    """standard: at least 50 runs and 10 s; long: at least 1,024 and 60 s, over ten processes."""
     warmup: Count
     runs: Count
     """At least so many, after warm-up."""
@@ -158,6 +159,8 @@ class Measured(Record):
     """Inference alone, in steady state, one a run."""
     lengths: tuple[Count, ...] = ()
     """Tokens of each run's window, padding of a fixed-length program included."""
+    runs_of: tuple[Count, ...] = ()
+    """How many of the samples each process gave, in order; empty where one gave all."""
     tokenize_ns: tuple[Nanoseconds, ...] = ()
     decode_ns: tuple[Nanoseconds, ...] = ()
     peak_resident_bytes: Count | None = None
@@ -165,6 +168,16 @@ class Measured(Record):
     likeness: Likeness | None = None
     multiply_adds: Count | None = None
     """Of one inference, mean over its windows; by formula, matrix products alone."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.runs_of and sum(self.runs_of) != len(self.samples_ns):
+            raise ValueError(f"runs_of adds up to {sum(self.runs_of)}, samples are {len(self.samples_ns)}")
+        return self
+
+    def faster_than(self, baseline: Measured) -> Ratio:
+        """How many times, where both took turns. Raises ValueError where their samples are no pairs."""
+        return paired_ratio(baseline.samples_ns, self.samples_ns, self.runs_of)
 
 
 class Validity(Record):
@@ -196,6 +209,16 @@ class Measurement(Record):
         """What the candidate is held against, in that precision."""
         found = (p for p in self.programs if p.role == "baseline" and p.precision == precision)
         return next(found, None)
+
+
+def speedups(protocol: Protocol, programs: Sequence[Measured]) -> Iterator[tuple[Measured, Ratio]]:
+    """Each baseline with how many times faster the candidate is; none where there are no pairs of samples."""
+    candidate = next((program for program in programs if program.role == "candidate"), None)
+    if candidate is None or not candidate.samples_ns or not protocol.interleaved:
+        return
+    for program in programs:
+        if program.role == "baseline" and len(program.samples_ns) == len(candidate.samples_ns):
+            yield program, candidate.faster_than(program)
 
 
 def read(path: Path) -> Measurement:

@@ -22,16 +22,25 @@ Outcome = TypeVar("Outcome")
 class Plan:
     """`warmup` rounds that are not kept (first calls pack weights and fill caches), then `runs` that are.
 
-    With `seconds`, rounds go on until those, too, have passed since the warm-up.
+    With `seconds`, rounds go on until those, too, have passed since the warm-up. Runs and seconds are dealt
+    to so many fresh `processes` of each program, warmed up each: where memory came to lie makes one process
+    faster than another for as long as it lives, which more runs of it would not show (Kalibera and Jones 2013).
     """
 
     warmup: int = 5
     runs: int = 20
     seconds: float = 0.0
+    processes: int = 1
 
     def __post_init__(self) -> None:
-        if self.warmup < 0 or self.runs < 1:
-            raise ValueError(f"warmup must be ≥ 0 and runs ≥ 1, got {self.warmup} and {self.runs}")
+        if self.warmup < 0 or self.runs < 1 or self.processes < 1:
+            given = f"{self.warmup}, {self.runs} and {self.processes}"
+            raise ValueError(f"warmup must be ≥ 0, runs and processes ≥ 1, got {given}")
+
+    def dealt(self, warmup: int) -> Plan:
+        """What each process has to do, with a warm-up of its own."""
+        share = self.processes
+        return Plan(warmup=warmup, runs=-(-self.runs // share), seconds=self.seconds / share)
 
     @property
     def mode(self) -> Literal["standard", "long"]:
@@ -50,7 +59,7 @@ class Plan:
 
 
 STANDARD = Plan(warmup=5, runs=50, seconds=10.0)
-LONG = Plan(warmup=5, runs=1024, seconds=60.0)
+LONG = Plan(warmup=5, runs=1024, seconds=60.0, processes=10)
 
 
 def in_turns(

@@ -154,7 +154,8 @@ def timed_program(
         first_ns=timed.first_ns,
         samples_ns=tuple(ran.ns for ran in timed.runs),
         lengths=lengths,
-        peak_resident_bytes=timed.ended.peak_resident_bytes,
+        runs_of=timed.runs_of,
+        peak_resident_bytes=timed.peak_resident_bytes,
         multiply_adds=multiply_adds(contender.bundle, lengths),
         **more,
     )

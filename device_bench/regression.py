@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from device_bench.measurement import Instructions, Measured, Measurement, Precision
-from device_bench.stats import CONFIDENCE, RESAMPLES, Ratio, median, paired_ratio
+from device_bench.stats import CONFIDENCE, RESAMPLES, Ratio, median
 from pipeline.types import UsageError
 
 Exact = Literal["same-program", "same-tools", "always", "never"]
@@ -191,8 +191,7 @@ def _latency(base: Measurement, new: Measurement, limits: Limits) -> _Part:
         line = replace(medians, **_slower(slower, limit))
         return _Part((line,), f"latency: {rule}, by medians, as there is no paired baseline in both")
     first, second = (
-        paired_ratio(peer.samples_ns, of.samples_ns)
-        for peer, of in zip(peers, (base.candidate, new.candidate), strict=True)
+        of.faster_than(peer) for peer, of in zip(peers, (base.candidate, new.candidate), strict=True)
     )
     slower = Ratio(value=first.value / second.value, low=first.low / second.high, high=first.high / second.low)
     before, after = (f"{ratio.value:.3f}× ({ratio.low:.3f}–{ratio.high:.3f})" for ratio in (first, second))

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from device_bench import stats
-from device_bench.measurement import Instructions, Measurement, Role
+from device_bench.measurement import Instructions, Measurement, Role, speedups
 from device_bench.stats import Ratio
 from device_bench.validity import MAX_HALF_WIDTH
 
@@ -99,9 +98,6 @@ def _counts(measurement: Measurement) -> Mapping[Program, tuple[Instructions, ..
 
 def _ratios(measurement: Measurement) -> Mapping[Program, Ratio]:
     return {
-        (program.role, program.name, program.precision): stats.paired_ratio(
-            program.samples_ns, measurement.candidate.samples_ns
-        )
-        for program in measurement.programs
-        if program.role == "baseline"
+        (program.role, program.name, program.precision): ratio
+        for program, ratio in speedups(measurement.protocol, measurement.programs)
     }

@@ -106,6 +106,7 @@ def describe(samples_ns: Sequence[float]) -> Distribution:
 def paired_ratio(
     baseline_ns: Sequence[float],
     candidate_ns: Sequence[float],
+    runs_of: Sequence[int] = (),
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -114,20 +115,44 @@ def paired_ratio(
 
     Sample i of one was taken right beside sample i of the other, so whatever slowed the machine down then
     slowed both. Whole pairs are drawn again, `resamples` times, which keeps that bond; the seed makes the
-    interval repeat.
+    interval repeat. With `runs_of`, the numbers of pairs that processes gave one after the other, processes are
+    drawn first and pairs within them, as pairs of one process are alike (Kalibera and Jones 2013, "Rigorous
+    benchmarking in reasonable time", hierarchical resampling).
     """
     baseline, candidate = _checked(baseline_ns), _checked(candidate_ns)
     if baseline.size != candidate.size:
         raise ValueError(f"{baseline.size} baseline and {candidate.size} candidate samples are no pairs")
     ratios = baseline / candidate
+    if runs_of and sum(runs_of) != ratios.size:
+        raise ValueError(f"processes gave {sum(runs_of)} pairs, and there are {ratios.size}")
+    if len(runs_of) > 1:
+        medians = _medians_of_processes(np.split(ratios, np.cumsum(runs_of)[:-1]), resamples, seed)
+    else:
+        medians = _medians(ratios, resamples, seed)
+    low, high = np.quantile(medians, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Ratio(value=float(np.median(ratios)), low=float(low), high=float(high))
+
+
+def _medians(ratios: np.ndarray, resamples: int, seed: int) -> list[float]:
+    """Of `resamples` samples (n,) drawn from (n,) ratios with replacement."""
     generator = np.random.default_rng(seed)
     medians: list[float] = []
     while len(medians) < resamples:
         draws = min(resamples - len(medians), max(1, _AT_ONCE // ratios.size))
         drawn = generator.integers(ratios.size, size=(draws, ratios.size))
         medians.extend(np.median(ratios[drawn], axis=1))
-    low, high = np.quantile(medians, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Ratio(value=float(np.median(ratios)), low=float(low), high=float(high))
+    return medians
+
+
+def _medians_of_processes(processes: Sequence[np.ndarray], resamples: int, seed: int) -> list[float]:
+    """Of samples drawn in two steps: as many processes as there are, then from each as many as it has."""
+    generator = np.random.default_rng(seed)
+
+    def drawn() -> np.ndarray:
+        picked = (processes[number] for number in generator.integers(len(processes), size=len(processes)))
+        return np.concatenate([generator.choice(process, process.size) for process in picked])
+
+    return [float(np.median(drawn())) for _ in range(resamples)]
 
 
 def _log_binomial(count: int, successes: int) -> float:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from device_bench import stats
-from device_bench.measurement import Instructions, Measured, Measurement
+from device_bench.measurement import Instructions, Measured, Measurement, speedups
 from device_bench.stats import Ratio
 
 RANDOM = "random weights: size and latency only"
@@ -147,11 +147,8 @@ def mean(counts: Sequence[Instructions], name: str) -> float:
 
 
 def _show_ratios(measurement: Measurement, screen: Console) -> None:
-    made, candidate = table(None, "against", "times faster", "less time"), measurement.candidate
-    for program in measurement.programs:
-        if program.role != "baseline" or not measurement.protocol.interleaved or not candidate.samples_ns:
-            continue
-        ratio = stats.paired_ratio(program.samples_ns, candidate.samples_ns)
+    made = table(None, "against", "times faster", "less time")
+    for program, ratio in speedups(measurement.protocol, measurement.programs):
         made.add_row(label(program), faster(ratio), less_time(ratio))
     if made.row_count:
         screen.print(made)

@@ -1,4 +1,4 @@
-"""Runners timed in turns: several short starts for loading and first inferences, then one long session each.
+"""Runners timed in turns: short starts for loading and first inferences, then the sessions that are timed.
 
 Any device that can start a runner behind pipes uses this; where the runner works, and in which runtime, is the
 device's own business.
@@ -16,7 +16,7 @@ from device_bench.session import Ended, Loaded, Ran, Session
 from pipeline.types import Progress
 
 STARTS = 5
-"""Fresh processes of each program whose loading and first inference are kept; the long session is the last."""
+"""At least so many fresh processes of each program whose loading and first inference are kept."""
 
 Start = Callable[[], Session]
 """Starts a runner and waits until it has loaded its program."""
@@ -27,17 +27,48 @@ class Timed:
     """What one program's runners said."""
 
     loaded: Loaded
-    """Of the long session."""
-    ended: Ended
+    """Of the last session."""
+    peak_resident_bytes: int | None
+    """The highest of the timed sessions'."""
     load_ns: tuple[int, ...]
     first_ns: tuple[int, ...]
     runs: tuple[Ran, ...]
+    runs_of: tuple[int, ...]
+    """How many of them each session gave, in order."""
 
 
 def warmed(plan: Plan, queries: Queries) -> int:
     """Warm-up rounds: the plan's, and every length once; a program of fixed shapes packs at the first call."""
     lengths = {len(window) for window in queries.windows}
     return plan.warmup if len(lengths) == 1 else max(plan.warmup, len(queries.windows))
+
+
+class _Heard:
+    """What one program's runners have said so far."""
+
+    def __init__(self) -> None:
+        self.load_ns: list[int] = []
+        self.first_ns: list[int] = []
+        self.runs: list[tuple[Ran, ...]] = []
+        self.loaded: list[Loaded] = []
+        self.ended: list[Ended] = []
+
+    def first(self, session: Session) -> None:
+        """Its loading, and its first inference."""
+        self.load_ns.append(session.loaded.load_ns)
+        self.first_ns.append(session.run(0).ns)
+
+    def timed(self) -> Timed:
+        """All of it."""
+        peaks = [ended.peak_resident_bytes for ended in self.ended]
+        return Timed(
+            loaded=self.loaded[-1],
+            peak_resident_bytes=max(filter(None, peaks), default=None),
+            load_ns=tuple(self.load_ns),
+            first_ns=tuple(self.first_ns),
+            runs=tuple(ran for runs in self.runs for ran in runs),
+            runs_of=tuple(len(runs) for runs in self.runs),
+        )
 
 
 def time_runners(
@@ -49,46 +80,57 @@ def time_runners(
     fresh: int = STARTS,
     running: Callable[[str, Session], None] = lambda name, session: None,
 ) -> dict[str, Timed]:
-    """Times every program, A B A B, each in a process of its own that no other program shares.
+    """Times every program, A B A B, each in processes of its own that no other program shares.
 
-    `running` sees each long session once, after its first inference. Raises DeviceError where a runner fails;
+    `running` sees each timed session once, after its first inference. Raises DeviceError where a runner fails;
     no runner is left behind, however this ends.
     """
-    load: dict[str, list[int]] = {name: [] for name in starts}
-    first: dict[str, list[int]] = {name: [] for name in starts}
-    for done in range(fresh - 1):
-        progress.update(done, fresh, "starting")
+    heard = {name: _Heard() for name in starts}
+    short = max(fresh - plan.processes, 0)
+    for done in range(short):
+        progress.update(done, short, "starting")
         for name, start in starts.items():
             with start() as session:
-                load[name].append(session.loaded.load_ns)
-                first[name].append(session.run(0).ns)
+                heard[name].first(session)
                 session.end()
+    for done in range(plan.processes):
+
+        def step(_: int, share: float, before: int = done) -> None:
+            whole = (before + share) / plan.processes
+            progress.update(whole, 1, "timing" if share else "warming up")
+
+        _together(starts, plan, queries, heard, running, step)
+    return {name: said.timed() for name, said in heard.items()}
+
+
+def _together(
+    starts: Mapping[str, Start],
+    plan: Plan,
+    queries: Queries,
+    heard: Mapping[str, _Heard],
+    running: Callable[[str, Session], None],
+    step: Callable[[int, float], None],
+) -> None:
+    """One session of every program, all alive at once, running in turns."""
+    count = len(queries.windows)
+    varied = len({len(window) for window in queries.windows}) > 1
+
+    def ask(session: Session) -> Callable[[int], Ran]:
+        return lambda run: session.run(run % count)
+
     with ExitStack() as stack:
         sessions: dict[str, Session] = {}
         for name, start in starts.items():
             sessions[name] = stack.enter_context(start())
-            load[name].append(sessions[name].loaded.load_ns)
-            first[name].append(sessions[name].run(0).ns)
+            heard[name].first(sessions[name])
             running(name, sessions[name])
-        count = len(queries.windows)
-        varied = len({len(window) for window in queries.windows}) > 1
-
-        def ask(session: Session) -> Callable[[int], Ran]:
-            return lambda run: session.run(run % count)
-
         runs = in_turns(
             {name: ask(session) for name, session in sessions.items()},
-            Plan(warmup=warmed(plan, queries), runs=plan.runs, seconds=plan.seconds),
+            plan.dealt(warmed(plan, queries)),
             passes_of=count if varied else 1,
-            step=lambda _, share: progress.update(share, 1, "timing" if share else "warming up"),
+            step=step,
         )
-        return {
-            name: Timed(
-                loaded=session.loaded,
-                ended=session.end(),
-                load_ns=tuple(load[name]),
-                first_ns=tuple(first[name]),
-                runs=runs[name],
-            )
-            for name, session in sessions.items()
-        }
+        for name, session in sessions.items():
+            heard[name].runs.append(runs[name])
+            heard[name].loaded.append(session.loaded)
+            heard[name].ended.append(session.end())

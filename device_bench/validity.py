@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from device_bench import stats
 from device_bench.agreement import unlike
-from device_bench.measurement import Measured, Place, Protocol, State, Validity, Wish
+from device_bench.measurement import Measured, Place, Protocol, State, Validity, Wish, speedups
 
 NO_TIMES = "its processor is emulated: its times mean nothing"
 MIN_WARMUP, MIN_RUNS, MIN_SECONDS = 5, 50, 10.0
@@ -113,12 +113,7 @@ def _spread(protocol: Protocol, programs: Sequence[Measured]) -> Iterator[str]:
                 f"{_name(program)}: times of one length vary by {spread:.0%} (coefficient of variation; "
                 f"{MAX_COEFFICIENT_OF_VARIATION:.0%} is the most)"
             )
-    candidates = [program for program in programs if program.role == "candidate"]
-    for program in programs if protocol.interleaved and candidates else ():
-        pairs = program.samples_ns, candidates[0].samples_ns
-        if program.role != "baseline" or not pairs[0] or len(pairs[0]) != len(pairs[1]):
-            continue
-        ratio = stats.paired_ratio(*pairs)
+    for program, ratio in speedups(protocol, programs):
         half_width, most = ratio.half_width, MAX_HALF_WIDTH[protocol.mode]
         if half_width > most:
             yield (

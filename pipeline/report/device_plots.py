@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from markupsafe import Markup
 
-from device_bench.measurement import Measurement
+from device_bench.measurement import Measurement, speedups
 from pipeline.report import bars, devices, figures, strips
 from pipeline.report.bars import Bar, Chart, Group
 from pipeline.report.devices import Found
@@ -82,7 +82,7 @@ def faster(found: Found) -> Markup | None:
     """How many times faster than each baseline, with the interval, and how much less time."""
 
     def of_one(of: Measurement) -> Iterator[Bar]:
-        for baseline, ratio in devices.ratios(of):
+        for baseline, ratio in speedups(of.protocol, of.programs):
             pale = " pale" * (baseline.precision == of.candidate.precision)
             yield Bar(
                 label=f"than {devices.label(baseline)}",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from device_bench import measurement as records
 from device_bench.measurement import Instructions, Measured, Measurement, Place
-from device_bench.stats import Ratio, paired_ratio
+from device_bench.stats import Ratio
 from pipeline import bundles
 from pipeline.report import figures
 from pipeline.report.summary import RunSummary
@@ -184,15 +184,6 @@ def _usable(of: Measurement, metric: str) -> bool:
 def models(of: Measurement) -> list[Measured]:
     """Candidate and baselines."""
     return [program for program in of.programs if program.role != "peak"]
-
-
-def ratios(of: Measurement) -> Iterator[tuple[Measured, Ratio]]:
-    """Each baseline with how many times faster the candidate is; none where there are no pairs of samples."""
-    mine = of.candidate.samples_ns
-    for program in of.programs:
-        pairs = of.protocol.interleaved and mine and len(program.samples_ns) == len(mine)
-        if program.role == "baseline" and pairs:
-            yield program, paired_ratio(program.samples_ns, mine)
 
 
 def shares(of: Measurement) -> Iterator[Share]:

@@ -89,7 +89,7 @@ def test_a_program_that_fails_ends_the_measurement() -> None:
 
 @pytest.mark.parametrize(("warmup", "runs"), [(-1, 5), (0, 0)])
 def test_a_plan_without_runs_is_refused(warmup: int, runs: int) -> None:
-    with pytest.raises(ValueError, match=f"got {warmup} and {runs}"):
+    with pytest.raises(ValueError, match=f"got {warmup}, {runs} and 1"):
         Plan(warmup=warmup, runs=runs)
 
 

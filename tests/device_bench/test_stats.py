@@ -124,6 +124,31 @@ def test_the_ratios_interval_is_scipys_percentile_bootstrap() -> None:
     assert ours.high == pytest.approx(theirs.high, rel=2e-3)
 
 
+def test_the_interval_holds_what_differs_between_processes() -> None:
+    """Pairs differ by 0.2 %, processes by 1 %: only drawing processes covers the truth as often as it says."""
+    generator = np.random.default_rng(11)
+    trials, processes, runs = 60, 10, 50
+    covered = {"pairs": 0, "processes": 0}
+    for trial in range(trials):
+        offsets = np.repeat(generator.normal(0, 0.01, processes), runs)
+        ratios = 5 * np.exp(offsets + generator.normal(0, 0.002, offsets.size))
+        baseline, candidate = (1e6 * ratios).tolist(), [1e6] * ratios.size
+        plain = stats.paired_ratio(baseline, candidate, resamples=200, seed=trial)
+        nested = stats.paired_ratio(baseline, candidate, [runs] * processes, resamples=200, seed=trial)
+        covered["pairs"] += plain.low <= 5 <= plain.high
+        covered["processes"] += nested.low <= 5 <= nested.high
+        assert nested.value == plain.value
+    assert covered["pairs"] < trials / 2
+    assert covered["processes"] >= 0.8 * trials
+
+
+def test_runs_of_processes_add_up_to_the_pairs() -> None:
+    with pytest.raises(ValueError, match="processes gave 3 pairs, and there are 2"):
+        stats.paired_ratio([2.0, 2.0], [1.0, 1.0], [1, 2])
+    one = stats.paired_ratio([2.0, 3.0, 4.0], [1.0] * 3, [3], resamples=50)
+    assert one == stats.paired_ratio([2.0, 3.0, 4.0], [1.0] * 3, resamples=50)
+
+
 def test_half_width_is_a_share_of_the_ratio() -> None:
     assert stats.Ratio(value=10, low=9.7, high=10.3).half_width == pytest.approx(0.03)
 

@@ -53,7 +53,21 @@ def test_programs_take_turns_each_in_a_process_of_its_own(tmp_path: Path) -> Non
     assert [ran.query for ran in timed["A"].runs] == [0, 1, 2, 0]
     assert timed["B"].first_ns == (1000,) * 3
     assert len(set(timed["B"].load_ns)) == 3
-    assert timed["A"].ended.peak_resident_bytes == 4096
+    assert timed["A"].peak_resident_bytes == 4096
+
+
+def test_a_plan_is_dealt_to_fresh_processes_and_each_is_warmed_up(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    plan = Plan(warmup=2, runs=5, processes=3)
+    timed = time_runners(starts(log, "A", "B"), plan, FIXED, Silent(), fresh=2)
+    lines = [line.split() for line in log.read_text().splitlines()]
+    assert [name for what, name, _ in lines if what == "started"] == ["A", "B"] * 3
+    assert len({process for _, _, process in lines}) == 6
+    each = ["started", "run0", "run0", "run1", "run0", "run1", "ended"]
+    assert [what for what, name, _ in lines if name == "A"] == each * 3
+    assert timed["A"].runs_of == timed["B"].runs_of == (2, 2, 2)
+    assert [ran.query for ran in timed["A"].runs] == [0, 1] * 3
+    assert len(timed["A"].load_ns) == len(timed["A"].first_ns) == 3
 
 
 def test_queries_of_many_lengths_are_warmed_up_each_and_asked_in_whole_passes(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from device_bench import measurement as records
 from device_bench.measurement import Measurement, Validity
 from device_bench.stats import describe, paired_ratio
 from pipeline import bundles
+from pipeline.recipe import Task
 from pipeline.report import devices, page, saved
 from pipeline.report.bars import wrapped
 from pipeline.report.summary import BaselineSize, RunSummary, Timing
@@ -25,7 +26,7 @@ from tests.report.measurements import EMULATED, HOST, PHONE, measurement, sample
 from tests.report.test_page import Reader
 
 I8MM = EMULATED.model_copy(update={"cpu": "max,sve=off,sme=off"})
-TASK = {"kind": "question-answering", "max_length": 384, "stride": 128}
+TASK = Task().model_dump(mode="json")
 
 
 @pytest.fixture
