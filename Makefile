@@ -72,6 +72,7 @@ apps-swift apps-kotlin: apps-%: $(VENV)/.all
 
 clean:
 	rm -rf $(VENV) runs
+	rm -rf apps/ios/App/model apps/android/app/src/main/assets/model apps/web/public/model apps/*/.model.*
 
 # torch comes first and alone, so that no other package can pull in another build of it. Without a GPU its
 # CPU build is asked for; where the package registry has none, the usual build is taken.
