@@ -1,6 +1,7 @@
 """The apps' own tests over apps/golden, and their formatters, with the toolchains in the cache folder.
 
-`python -m device_bench.toolchain.suites swift kotlin` is what `make apps-swift` and `make apps-kotlin` run.
+`make apps` runs them all, which is `python -m device_bench.toolchain.suites`; `make apps-swift` and `make
+apps-kotlin` name one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import platformdirs
 
 from device_bench.toolchain import kotlin, once, swift
 from pipeline import console
-from pipeline.types import Silent, UsageError, VerificationFailed
+from pipeline.types import PipelineError, Silent, UsageError, VerificationFailed
 
 APPS = Path(__file__).parents[2] / "apps"
 CACHE = Path(platformdirs.user_cache_dir("pocket-distil"))
@@ -86,12 +87,15 @@ SUITES: dict[str, tuple[Callable[[Path], object], ...]] = {
 
 
 def main() -> None:
-    """Runs the suites that are named."""
-    for name in sys.argv[1:]:
+    """Runs the suites that are named, or all of them."""
+    for name in sys.argv[1:] or SUITES:
         if name not in SUITES:
             raise UsageError(f"unknown suite {name!r}; there are {', '.join(SUITES)}")
         for step in SUITES[name]:
-            said = step(CACHE)
+            try:
+                said = step(CACHE)
+            except PipelineError as error:
+                raise type(error)(f"{name}: {error}") from None
             if isinstance(said, str):
                 print(f"{name}: {compared(said)} cases, no mismatches")
 

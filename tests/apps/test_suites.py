@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,3 +43,25 @@ def test_a_changed_case_fails_the_kotlin_suite(cache: Path, tmp_path: Path) -> N
     file.write_text(json.dumps(suite))
     with pytest.raises(VerificationFailed, match=suite["cases"][-1]["id"]):
         suites.kotlin_suite(cache, apps, suites.TESTS[:1])
+
+
+@pytest.mark.parametrize("name", suites.SUITES)
+def test_a_toolchain_that_cannot_be_had_fails_with_its_name(name: str, tmp_path: Path) -> None:
+    """An empty cache, and neither Debian's packages nor npm's: `make apps` fails, and CI with it."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("apt-get", "npm"):
+        (tools / tool).write_text("#!/bin/sh\necho E: no network >&2\nexit 1\n", encoding="utf-8")
+        (tools / tool).chmod(0o755)
+    ran = subprocess.run(
+        [sys.executable, "-m", "device_bench.toolchain.suites", name],
+        cwd=suites.APPS.parent,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PATH": f"{tools}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 3, ran.stderr
+    assert ran.stderr.startswith(f"error: {name}: ")
+    assert "no network" in ran.stderr
+    assert ran.stderr.count("\n") == 1
