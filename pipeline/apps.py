@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import bundles
 from pipeline.recipe import KINDS, Recipe
+from pipeline.store import MANIFEST
 from pipeline.types import PipelineError, UsageError
 
 if TYPE_CHECKING:
@@ -106,8 +107,8 @@ def put(drop: Drop, source: Path) -> None:
             _check_place(drop)
             _replace(source, drop)
     except OSError as error:
-        reason = error.strerror or error
-        raise PipelineError(f"app {drop.app} has no new bundle in {drop.place}: {reason}") from None
+        first = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
+        raise PipelineError(f"app {drop.app} has no new bundle in {drop.place}: {first}") from None
 
 
 def _target(name: str, exporters: Sequence[Exporter]) -> str:
@@ -134,6 +135,8 @@ def _check_place(drop: Drop) -> None:
     if drop.place.is_symlink() or (drop.place.exists() and not drop.place.is_dir()):
         what = "symbolic link" if drop.place.is_symlink() else "file"
         raise UsageError(f"{drop.place} is a {what}, and the app's bundle belongs there; remove it")
+    if drop.place.is_dir() and any(drop.place.iterdir()) and not (drop.place / MANIFEST).is_file():
+        raise UsageError(f"{drop.place} holds something that is no bundle, and would lose it; move it away")
     above = next(folder for folder in drop.place.parents if folder.exists())
     for folder in (drop.folder, above):
         if not os.access(folder, os.W_OK | os.X_OK):

@@ -234,10 +234,31 @@ def test_a_link_or_file_in_the_place_stays(drop: Drop, folder: Path, tmp_path: P
     assert drop.place.read_text() == "mine"
 
 
-READ_ONLY = (
-    'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" -m pipeline.run --recipe tiny \
---target tflite --store "$3/store" --out "$3/out" --app android --app-folder "$1"'
-)
+def test_what_is_no_bundle_stays(drop: Drop, folder: Path) -> None:
+    drop.place.mkdir(parents=True)
+    assert plan("android", "tflite", folder) == (drop,)
+    (drop.place / "weights.bin").write_text("mine")
+    with pytest.raises(UsageError, match=r"assets/model holds something that is no bundle, .* move it away"):
+        plan("android", "tflite", folder)
+    assert (drop.place / "weights.bin").read_text() == "mine"
+
+
+def test_what_cannot_be_copied_is_one_sentence(drop: Drop, tmp_path: Path) -> None:
+    old, bad = make_bundle(tmp_path / "old"), make_bundle(tmp_path / "bad")
+    apps.put(drop, old)
+    (bad / "vocab.txt").unlink()
+    os.mkfifo(bad / "vocab.txt")
+    with pytest.raises(PipelineError, match=r"^app android has no new bundle in .*: .* is a named pipe$"):
+        apps.put(drop, bad)
+    assert contents(drop) == expected(drop, old)
+
+
+READ_ONLY = """
+set -e
+mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"
+exec "$2" -m pipeline.run --recipe tiny --target tflite --store "$3/store" --out "$3/out" \
+    --app android --app-folder "$1"
+"""
 
 
 def test_a_read_only_folder_is_refused_before_any_stage(folder: Path, tmp_path: Path) -> None:
