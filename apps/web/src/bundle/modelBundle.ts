@@ -129,8 +129,8 @@ async function checked(
 ): Promise<Map<string, Uint8Array<ArrayBuffer>>> {
   const [link] = folder.links().sort(byCodePoint);
   if (link !== undefined) throw new Refused(`${link} is a symbolic link; a bundle holds plain files only`);
-  const found = folder.files()?.filter((name) => name !== MANIFEST);
-  const present = new Set(found ?? listed.keys());
+  const present = new Set(folder.files() ?? listed.keys());
+  present.delete(MANIFEST);
   const files = new Map<string, Uint8Array<ArrayBuffer>>();
   for (const name of [...new Set([...listed.keys(), ...present])].sort(byCodePoint)) {
     checkInside(name);
