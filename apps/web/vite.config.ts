@@ -10,6 +10,8 @@ export default defineConfig({
   base: "./",
   server: { headers: isolated },
   preview: { headers: isolated },
+  // A file that is not there is not there: no page in its place, which a bundle's reader would take for a file.
+  appType: "mpa",
   worker: { format: "es" },
   test: { include: ["tests/**/*.test.ts"] },
 });
