@@ -1,6 +1,13 @@
 /** The bundle's program under LiteRT.js: XNNPACK in WebAssembly, on one thread. */
 
-import { type CompiledModel, loadAndCompile, loadLiteRt, supportsFeature, Tensor } from "@litertjs/core";
+import {
+  type CompiledModel,
+  Environment,
+  loadAndCompile,
+  loadLiteRt,
+  supportsFeature,
+  Tensor,
+} from "@litertjs/core";
 import { version } from "@litertjs/core/package.json";
 import compatible from "@litertjs/core/wasm/litert_wasm_compat_internal.wasm?url";
 import relaxed from "@litertjs/core/wasm/litert_wasm_internal.wasm?url";
@@ -28,6 +35,8 @@ async function start(): Promise<unknown> {
   const printErr = (line: string) => {
     if (line.startsWith("ERROR")) console.error(line);
   };
+  // its own would ask for a GPU, which nothing here uses
+  Environment.create = async () => new Environment({ webGpuDevice: null });
   Object.assign(globalThis, {
     ModuleFactory: (await script).default,
     Module: { locateFile: () => url, print: () => {}, printErr },
