@@ -1,6 +1,6 @@
 # make run · make test · make lint · make format · make bench · make bench-export ·
-# make bench-device · make bench-distil · make counts · make apps · make apps-swift · make apps-kotlin. Each sets
-# up what it needs in .venv.
+# make bench-device · make bench-distil · make counts · make apps, or apps-swift, apps-kotlin, apps-web. Each
+# sets up what it needs in .venv.
 PYTHON ?= python3.11
 TORCH := 2.13.0
 VENV := .venv
@@ -10,7 +10,8 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 ADB_BUNDLE ?= runs/tiny/tflite
 
-.PHONY: run test lint format bench bench-export bench-device bench-distil counts apps apps-swift apps-kotlin clean
+.PHONY: run test lint format bench bench-export bench-device bench-distil counts \
+	apps apps-swift apps-kotlin apps-web clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.coreml
@@ -70,7 +71,7 @@ adb-loop: $(VENV)/.all
 apps: $(VENV)/.all
 	$(BIN)/python -m device_bench.toolchain.suites
 
-apps-swift apps-kotlin: apps-%: $(VENV)/.all
+apps-swift apps-kotlin apps-web: apps-%: $(VENV)/.all
 	$(BIN)/python -m device_bench.toolchain.suites $*
 
 clean:
