@@ -45,7 +45,7 @@ class App:
 
 
 APPS: Mapping[str, App] = {
-    "ios": App(targets=("coreml",), place="App/model", then="{folder}/build.sh simulator, on a Mac"),
+    "ios": App(targets=("coreml",), place="App/model", then="open {folder}/App/Pocket.xcodeproj"),
     "android": App(
         targets=("tflite", "executorch"),
         place="app/src/main/assets/model",
