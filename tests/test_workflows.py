@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import re
 import shlex
 import subprocess
@@ -47,6 +48,10 @@ def wrong(words: list[str]) -> str | None:
     if words[0].startswith((".ci/", "apps/")):
         there = words[0].startswith(NOT_YET) or (ROOT / words[0]).is_file()
         return None if there else words[0]
+    if words[:2] == ["npm", "run"]:
+        folder = ROOT / words[words.index("--prefix") + 1]
+        scripts = json.loads((folder / "package.json").read_text(encoding="utf-8"))["scripts"]
+        return None if words[2] in scripts else f"npm run {words[2]}"
     if words[:2] == [".venv/bin/python", "-m"]:
         return wrong_module(words[2], words[3:])
     return None
@@ -99,6 +104,7 @@ def test_a_workflow_calls_only_what_exists(path: Path) -> None:
         "make tset",
         "make lint PYTHON=python3.11 nothing",
         ".ci/rnu",
+        "npm run biuld --prefix apps/web",
         ".venv/bin/python -m exporters.coreml_chekc runs/pocket/coreml",
         ".venv/bin/python -m pipeline.run --targets tflite",
         ".venv/bin/python -m device_bench rnu --bundle x",
