@@ -19,9 +19,14 @@ from pipeline.types import Silent, UsageError, VerificationFailed
 
 APPS = Path(__file__).parents[2] / "apps"
 CACHE = Path(platformdirs.user_cache_dir("pocket-distil"))
-MODULES = ("bundle", "text")
-"""Of apps/android, each built upon those before it."""
-TESTS = ("pocket.bundle.GoldenBundleTest", "pocket.text.GoldenTextTest")
+MODULES = ("bundle", "text", "ask", "bench")
+"""Of apps/android, each built upon those before it: all that needs no Android."""
+TESTS = (
+    "pocket.bundle.GoldenBundleTest",
+    "pocket.text.GoldenTextTest",
+    "pocket.ask.QuestionAnswererTest",
+    "pocket.bench.BenchmarkTest",
+)
 TOLD, WIDEST = 12, 1500
 """Lines of what went wrong that are passed on, and characters of each."""
 COMPARED = re.compile(
