@@ -1,19 +1,32 @@
 package pocket.bench
 
+import java.io.File
 import pocket.ask.PaddedWindow
 import pocket.ask.Program
+import pocket.bundle.Directory
 import pocket.bundle.ModelBundle
+import pocket.bundle.Task
 
-/** A program in a comparison: its role is candidate, baseline or peak. */
-class Contender(val role: String, val bundle: ModelBundle) {
+/**
+ * A bundle in a comparison.
+ *
+ * @property role candidate, baseline or peak
+ * @property folder where the bundle is
+ */
+class Contender(val role: String, val folder: File, val bundle: ModelBundle) {
     companion object {
-        /** The role that a folder's name begins with: `candidate` of `bench-1/candidate-0`. */
-        fun role(folder: String): String {
-            val role = folder.substringAfterLast("/").substringBefore("-")
-            if (role !in listOf("candidate", "baseline", "peak")) {
-                throw BenchmarkRefused("$folder names no role; candidate, baseline and peak are known")
-            }
-            return role
+        private val ROLES = listOf("candidate", "baseline", "peak")
+
+        /**
+         * Checks a bundle whose folder's name begins with its role: `bench-1/candidate-0`.
+         *
+         * @throws BenchmarkRefused for a name without a role
+         * @throws pocket.bundle.BundleRefused in the sentence that every platform says
+         */
+        fun read(folder: File): Contender {
+            val role = folder.name.substringBefore("-")
+            if (role !in ROLES) throw BenchmarkRefused("${folder.name} names no role; ${ROLES.joinToString()} are known")
+            return Contender(role, folder, ModelBundle.read(Directory(folder), Task.Kind.QUESTION_ANSWERING))
         }
     }
 }
@@ -44,18 +57,16 @@ class Run(val nanoseconds: Long, val length: Int)
  * @param step hears of the share of the plan that is done; what it throws ends the measurement
  */
 fun benchmark(
-    contenders: List<Contender>,
-    queries: Queries,
-    plan: Plan,
-    load: (ModelBundle) -> Program,
+    request: Request,
+    load: (Contender) -> Program,
     clock: () -> Long = System::nanoTime,
     step: (Double) -> Unit = {},
 ): List<Timed> {
     val loaded = ArrayList<Loaded>()
     try {
-        contenders.mapTo(loaded) { Loaded(it, queries, load, clock) }
+        request.contenders.mapTo(loaded) { Loaded(it, request.queries, load, clock) }
         val firsts = loaded.map { it.run(0).nanoseconds }
-        val kept = inTurns(loaded.map { it::run }, plan, queries.pass, clock, step)
+        val kept = inTurns(loaded.map { it::run }, request.plan, request.queries.pass, clock, step)
         return loaded.indices.map { place -> loaded[place].timed(firsts[place], kept[place]) }
     } finally {
         loaded.forEach { it.program.close() }
@@ -65,7 +76,7 @@ fun benchmark(
 private class Loaded(
     private val contender: Contender,
     queries: Queries,
-    load: (ModelBundle) -> Program,
+    load: (Contender) -> Program,
     private val clock: () -> Long,
 ) {
     private val windows = queries.windows.map { PaddedWindow.of(it, contender.bundle) }
@@ -74,7 +85,7 @@ private class Loaded(
 
     init {
         val began = clock()
-        program = load(contender.bundle)
+        program = load(contender)
         nanoseconds = clock() - began
     }
 

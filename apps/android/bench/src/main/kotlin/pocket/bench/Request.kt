@@ -2,8 +2,8 @@ package pocket.bench
 
 import java.io.File
 
-/** What is measured: bundles, the candidate's folder first, and what they are asked. */
-class Request(val bundles: List<File>, val queries: Queries, val threads: Int, val plan: Plan) {
+/** What is measured: contenders, the candidate first, and what they are asked. */
+class Request(val contenders: List<Contender>, val queries: Queries, val threads: Int, val plan: Plan) {
     init {
         if (threads < 1) throw BenchmarkRefused("threads must be at least 1, not $threads")
     }
@@ -15,6 +15,7 @@ class Request(val bundles: List<File>, val queries: Queries, val threads: Int, v
          * @param root the app's external files, which all paths are relative to
          * @param baselines a comma list, or null
          * @throws BenchmarkRefused for extras that are missing or say nothing that can be measured
+         * @throws pocket.bundle.BundleRefused in the sentence that every platform says
          */
         fun of(
             root: File,
@@ -30,7 +31,7 @@ class Request(val bundles: List<File>, val queries: Queries, val threads: Int, v
             }
             val folders = listOf(bundle) + baselines?.split(",").orEmpty()
             val asked = Queries.read(inside(root, queries), source)
-            return Request(folders.map { inside(root, it) }, asked, threads, plan)
+            return Request(folders.map { Contender.read(inside(root, it)) }, asked, threads, plan)
         }
 
         /**

@@ -11,10 +11,8 @@ import org.junit.rules.TemporaryFolder
 import pocket.ask.PaddedWindow
 import pocket.ask.Program
 import pocket.ask.ProgramFailed
-import pocket.bundle.Directory
+import pocket.bundle.BundleRefused
 import pocket.bundle.Json
-import pocket.bundle.ModelBundle
-import pocket.bundle.Task
 import pocket.bundle.readJson
 import pocket.text.SpanLogits
 
@@ -43,27 +41,28 @@ class BenchmarkTest {
     }
 
     /** A bundle as apps/golden has it, in its folder. */
-    private fun bundle(folder: File): ModelBundle {
+    private fun folder(name: String): File {
+        val folder = scratch.root.resolve(name).apply { mkdirs() }
         val suite = readJson(File(System.getProperty("pocket.golden") ?: "../../golden", "bundles.json").readBytes())
         val good = suite["cases"]!!.items!!.first { it["id"]?.text == "good-question-answering" }
         for ((name, content) in suite["files"]!!.members!!) {
             File(folder, name).apply { parentFile.mkdirs() }.writeText(content.text!!)
         }
         File(folder, "manifest.json").writeText(good["manifest"]!!.text!!)
-        return ModelBundle.read(Directory(folder), Task.Kind.QUESTION_ANSWERING)
+        return folder
     }
 
-    private fun contender(folder: String): Contender =
-        Contender(Contender.role(folder), bundle(scratch.root.resolve(folder).apply { mkdirs() }))
+    private fun contender(name: String): Contender = Contender.read(folder(name))
 
     private fun queries(vararg lengths: Int) = Queries(lengths.map { IntArray(it) { 7 } }, "squad")
 
-    private fun run(contenders: List<Contender>, queries: Queries, plan: Plan, step: (Double) -> Unit = {}): List<Timed> {
+    private fun run(contenders: List<Contender>, queries: Queries, plan: Plan, step: (Double) -> Unit = {}): List<Timed> =
+        run(Request(contenders, queries, 1, plan), step)
+
+    private fun run(request: Request, step: (Double) -> Unit = {}): List<Timed> {
         val names = ArrayDeque(listOf("a", "b"))
         return benchmark(
-            contenders,
-            queries,
-            plan,
+            request,
             load = {
                 now += 1000
                 names.removeFirst().let { name -> Fake(name) { run -> if (name == "a") 10L + run else 100L } }
@@ -106,9 +105,7 @@ class BenchmarkTest {
         heard.clear()
         assertThrows(ProgramFailed::class.java) {
             benchmark(
-                listOf(contender("candidate-0"), contender("baseline-1")),
-                queries(5),
-                plan,
+                Request(listOf(contender("candidate-0"), contender("baseline-1")), queries(5), 1, plan),
                 load = { if (heard.isEmpty()) Fake("a") { 1 }.also { heard += "loaded" } else throw ProgramFailed("no room") },
             )
         }
@@ -117,9 +114,9 @@ class BenchmarkTest {
 
     @Test
     fun `the written file is what device_bench reads`() {
-        val folders = listOf("candidate-0", "baseline-1").map { contender(it); scratch.root.resolve(it) }
-        val request = Request(folders, queries(5, 200), threads = 2, Plan(warmup = 5, runs = 50, seconds = 0.0))
-        val timed = run(folders.map { Contender(Contender.role(it.name), ModelBundle.read(Directory(it))) }, request.queries, request.plan)
+        val contenders = listOf("candidate-0", "baseline-1").map(::contender)
+        val request = Request(contenders, queries(5, 200), threads = 2, Plan(warmup = 5, runs = 50, seconds = 0.0))
+        val timed = run(request)
         val place = Place("Pixel 8", "Google Tensor G3", 9, "Android 15 (API 35)", isVirtual = false)
         val after = State("light", 31.5, 80.0, isCharging = true)
         val made = mapOf("time" to "2026-11-21T12:00:00Z", "command" to "org.pocketdistil.app 1.0")
@@ -141,11 +138,12 @@ class BenchmarkTest {
     @Test
     fun `extras are read, and refused in a sentence`() {
         val root = scratch.root
-        File(root, "b").mkdir()
+        listOf("b/candidate-0", "b/baseline-1", "b/baseline-2").forEach(::folder)
         File(root, "b/queries").writeText("101 7 102\n101 7 7 102\n")
         val plan = Plan.STANDARD
         val request = Request.of(root, "b/candidate-0", "b/baseline-1,b/baseline-2", "b/queries", "squad", 1, plan)
-        assertEquals(listOf("candidate-0", "baseline-1", "baseline-2"), request.bundles.map { it.name })
+        assertEquals(listOf("candidate-0", "baseline-1", "baseline-2"), request.contenders.map { it.folder.name })
+        assertEquals(listOf("candidate", "baseline", "baseline"), request.contenders.map { it.role })
         assertEquals(listOf(3, 4), request.queries.windows.map { it.size })
         assertEquals(2, request.queries.pass)
         assertTrue(request.queries.of(3) contentEquals intArrayOf(101, 7, 7, 102))
@@ -159,7 +157,7 @@ class BenchmarkTest {
         assertEquals("none is not there", refusal { Request.of(root, "b", null, "none", "squad", 1, plan) })
         assertEquals(
             "threads must be at least 1, not 0",
-            refusal { Request.of(root, "b", null, "b/queries", "squad", 0, plan) },
+            refusal { Request.of(root, "b/candidate-0", null, "b/queries", "squad", 0, plan) },
         )
         File(root, "words").writeText("one two\n")
         assertEquals("words holds one, which is no token id", refusal { Request.of(root, "b", null, "words", "squad", 1, plan) })
@@ -172,7 +170,13 @@ class BenchmarkTest {
             "warmup must be at least 0, runs 1 and seconds 0, not 5, 0 and 1.0",
             refusal { Plan(5, 0, 1.0) },
         )
-        assertEquals("b/x names no role; candidate, baseline and peak are known", refusal { Contender.role("b/x") })
+        assertEquals(
+            "x-1 names no role; candidate, baseline, peak are known",
+            refusal { Request.of(root, "b/x-1", null, "b/queries", "squad", 1, plan) },
+        )
+        File(root, "b/baseline-1/vocab.txt").appendText("more")
+        val altered = assertThrows(BundleRefused::class.java) { Contender.read(File(root, "b/baseline-1")) }
+        assertEquals("vocab.txt was altered; make the bundle again", altered.message)
     }
 
     @Test
