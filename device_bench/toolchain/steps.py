@@ -8,7 +8,7 @@ from pathlib import Path
 
 from device_bench import native_runners
 from device_bench.android import adb
-from device_bench.toolchain import counter, kotlin, phone, swift, tools, wheels
+from device_bench.toolchain import android, counter, kotlin, phone, swift, tools, wheels
 from pipeline.types import MissingTool, Progress
 
 
@@ -77,6 +77,15 @@ def _kotlin(setup: Setup) -> tuple[Path, ...]:
         return ()
 
 
+def _android(setup: Setup) -> tuple[Path, ...]:
+    try:
+        sdk = android.unpack(setup.cache, setup.progress, setup.mirror)
+    except MissingTool as reason:
+        setup.progress.say(f"left out android.jar, aapt2 and dx, which the Android app's tests need: {reason}")
+        return ()
+    return (sdk.jar, sdk.resources)
+
+
 def _installed(setup: Setup) -> list[wheels.Runtime]:
     """Runtimes whose package is installed; the others are named."""
     found = []
@@ -99,5 +108,6 @@ STEPS: tuple[Step, ...] = (
     Step(name="adb, and an arm64 phone for it", make=_phone),
     Step(name="Swift", make=_swift),
     Step(name="Kotlin", make=_kotlin),
+    Step(name="android.jar, aapt2 and dx", make=_android),
 )
 """In the order in which they need each other."""

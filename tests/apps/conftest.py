@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from device_bench.__main__ import CACHE
-from device_bench.toolchain import kotlin, swift
+from device_bench.toolchain import android, kotlin, swift
 from pipeline.types import Silent
 
 
@@ -16,4 +16,5 @@ def cache() -> Path:
     """With everything in it that needs the network; a toolchain that cannot be had fails the tests."""
     swift.unpack(CACHE, Silent())
     kotlin.unpack(CACHE, Silent())
+    android.unpack(CACHE, Silent())
     return CACHE
