@@ -1,7 +1,7 @@
 """What compiles the Android app where Google's SDK and Maven repositories cannot be reached: Debian's packages.
 
 android.jar is API 23's, the newest that Debian has; what the app uses beyond it is declared among the stubs of
-its test tree, as LiteRT and ExecuTorch are. Resources are compiled against API 34's. Gradle builds the real app.
+its test tree, as are LiteRT and ExecuTorch. Resources are compiled against API 34's. Gradle builds the app.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def kotlin_suite(cache: Path, apps: Path = APPS, tests: Sequence[str] = TESTS) -
 
 
 def kotlin_classes(cache: Path, apps: Path = APPS) -> Path:
-    """The classes that need no Android, tests among them. Raises VerificationFailed with kotlinc's complaints."""
+    """Classes that need no Android, tests among them. Raises VerificationFailed with kotlinc's complaints."""
     tools = kotlin.here(cache)
     sources = _kotlin_sources(apps, MODULES, ("main", "test"))
 

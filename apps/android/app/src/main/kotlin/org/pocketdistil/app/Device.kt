@@ -65,7 +65,8 @@ class Device(private val context: Context) {
 
     private fun thermal(): String? {
         if (Build.VERSION.SDK_INT < Build.VERSION_CODES.Q) return null
-        return THERMAL.getOrNull(context.getSystemService(PowerManager::class.java).currentThermalStatus)
+        val power = context.getSystemService(PowerManager::class.java)
+        return power?.currentThermalStatus?.let(THERMAL::getOrNull)
     }
 
     private companion object {

@@ -84,7 +84,7 @@ class MainActivity : Activity() {
 
     private fun ask() {
         val keyboard = getSystemService(InputMethodManager::class.java)
-        keyboard.hideSoftInputFromWindow(question.windowToken, 0)
+        keyboard?.hideSoftInputFromWindow(question.windowToken, 0)
         questions.ask(question.text.toString(), passage.text.toString())
     }
 
