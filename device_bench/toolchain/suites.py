@@ -25,6 +25,7 @@ ANDROID_MODULES = ("engine", "app")
 """Of apps/android, those that want it."""
 TESTS = (
     "pocket.bundle.GoldenBundleTest",
+    "pocket.bundle.ShippedBundleTest",
     "pocket.text.GoldenTextTest",
     "pocket.ask.QuestionAnswererTest",
     "pocket.bench.BenchmarkTest",
@@ -32,7 +33,7 @@ TESTS = (
 TOLD, WIDEST = 12, 1500
 """Lines of what went wrong that are passed on, and characters of each."""
 COMPARED = re.compile(
-    r"^\.?\w+: (?:(?P<cases>\d+) cases, )?(?P<compared>\d+) compared, (?P<wrong>\d+) mismatches$", re.M
+    r"^\.*\w+: (?:(?P<cases>\d+) cases, )?(?P<compared>\d+) compared, (?P<wrong>\d+) mismatches$", re.M
 )
 
 

@@ -23,8 +23,8 @@ import pocket.bench.measurement
 import pocket.bench.percentile
 import pocket.bench.writeWhole
 import pocket.bundle.BundleRefused
+import pocket.bundle.Task
 import pocket.engine.Runtimes
-import pocket.engine.ShippedBundle
 
 /**
  * Measures the shipped bundle when asked on the screen, or what device_bench asks for through `adb shell am start`.
@@ -97,7 +97,7 @@ class BenchmarkActivity : Activity() {
     }
 
     private fun ofTheShipped(): Job {
-        val (folder, bundle) = ShippedBundle(this).open()
+        val (folder, bundle) = shippedBundle(this).open(Task.Kind.QUESTION_ANSWERING)
         val length = bundle.lengthFor(TOKENS) ?: bundle.lengths.last()
         val candidate = Contender("candidate", folder, bundle)
         val request = Request(listOf(candidate), Queries.fixed(length), threads = 1, Plan.STANDARD)

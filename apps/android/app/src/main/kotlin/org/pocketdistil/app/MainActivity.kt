@@ -58,7 +58,7 @@ class MainActivity : Activity() {
             startActivity(Intent(this, BenchmarkActivity::class.java))
         }
         offerSamples()
-        forgetAnswersOfOtherTexts()
+        forgetAnswersToOtherTexts()
     }
 
     override fun onSaveInstanceState(outState: Bundle) {
@@ -110,12 +110,15 @@ class MainActivity : Activity() {
                         getString(R.string.asking)
                     }
                 is State.NotAnswered -> state.why
-                is State.Answered -> {
-                    showDetails(state.reply)
-                    mark(state)
-                    state.reply.answers.first().text
-                }
+                is State.Answered -> if (state.passage == passage.text.toString()) showReply(state) else ""
             }
+    }
+
+    /** The answer; around it, how sure the model is, how long it took, and where it was found. */
+    private fun showReply(state: State.Answered): String {
+        showDetails(state.reply)
+        mark(state)
+        return state.reply.answers.first().text
     }
 
     private fun showDetails(reply: Reply) {
@@ -124,9 +127,7 @@ class MainActivity : Activity() {
         details.text = getString(R.string.details, percent, reply.inferenceNanoseconds / 1e6, windows)
     }
 
-    /** Highlights the answer, if the passage is still the one that was asked about. */
     private fun mark(state: State.Answered) {
-        if (passage.text.toString() != state.passage) return
         val best = state.reply.answers.first()
         val units = state.passage.unitsOfCodePoints(best.start, best.end)
         val color = BackgroundColorSpan(getColor(R.color.highlight))
@@ -187,7 +188,7 @@ class MainActivity : Activity() {
         }
     }
 
-    private fun forgetAnswersOfOtherTexts() {
+    private fun forgetAnswersToOtherTexts() {
         passage.addTextChangedListener(
             object : TextWatcher {
                 override fun beforeTextChanged(text: CharSequence?, start: Int, count: Int, after: Int) = Unit
@@ -195,8 +196,7 @@ class MainActivity : Activity() {
                 override fun onTextChanged(text: CharSequence?, start: Int, before: Int, count: Int) = Unit
 
                 override fun afterTextChanged(text: Editable?) {
-                    unmark()
-                    find.visibility = View.GONE
+                    if (questions.state is State.Answered) show(questions.state)
                 }
             },
         )

@@ -10,8 +10,10 @@ import pocket.ask.ProgramFailed
 import pocket.ask.QuestionAnswerer
 import pocket.ask.Reply
 import pocket.bundle.BundleRefused
+import pocket.bundle.ShippedBundle
+import pocket.bundle.Task
+import pocket.engine.AssetFolder
 import pocket.engine.Runtimes
-import pocket.engine.ShippedBundle
 import pocket.text.TextRefused
 import pocket.text.TokenizerRefused
 
@@ -40,7 +42,7 @@ class Model(val name: String, val runtime: String, val programBytes: Long)
 
 /** Loads the shipped model and asks it, in one thread of its own; call it from the main thread only. */
 class Questions(context: Context) {
-    private val shipped = ShippedBundle(context)
+    private val shipped = shippedBundle(context)
     private val worker = Executors.newSingleThreadExecutor { Thread(it, "questions") }
     private val main = Handler(Looper.getMainLooper())
     private var answerer: QuestionAnswerer? = null
@@ -86,7 +88,7 @@ class Questions(context: Context) {
     private fun load() {
         val loaded =
             try {
-                val (folder, bundle) = shipped.open()
+                val (folder, bundle) = shipped.open(Task.Kind.QUESTION_ANSWERING)
                 if (!bundle.isVerified) {
                     throw BundleRefused("it was never verified: ${bundle.whyNotVerified ?: "it does not say why"}")
                 }
@@ -114,3 +116,7 @@ class Questions(context: Context) {
         val THREADS = (Runtime.getRuntime().availableProcessors() / 2).coerceIn(1, 4)
     }
 }
+
+/** In `app/src/main/assets/model`, where `python -m pipeline.run --app android` puts it. */
+internal fun shippedBundle(context: Context): ShippedBundle =
+    ShippedBundle(AssetFolder(context.assets, "model"), File(context.noBackupFilesDir, "models"))
