@@ -14,19 +14,27 @@ from pathlib import Path
 
 import platformdirs
 
-from device_bench.toolchain import kotlin, once, swift, web
+from device_bench.toolchain import android, kotlin, once, swift, web
 from pipeline import console
 from pipeline.types import PipelineError, Silent, UsageError, VerificationFailed
 
 APPS = Path(__file__).parents[2] / "apps"
 CACHE = Path(platformdirs.user_cache_dir("pocket-distil"))
-MODULES = ("bundle", "text")
-"""Of apps/android, each built upon those before it."""
-TESTS = ("pocket.bundle.GoldenBundleTest", "pocket.text.GoldenTextTest")
+MODULES = ("bundle", "text", "ask", "bench")
+"""Of apps/android, each built upon those before it: all that needs no Android."""
+ANDROID_MODULES = ("engine", "app")
+"""Of apps/android, those that want it."""
+TESTS = (
+    "pocket.bundle.GoldenBundleTest",
+    "pocket.bundle.ShippedBundleTest",
+    "pocket.text.GoldenTextTest",
+    "pocket.ask.QuestionAnswererTest",
+    "pocket.bench.BenchmarkTest",
+)
 TOLD, WIDEST = 12, 1500
 """Lines of what went wrong that are passed on, and characters of each."""
 COMPARED = re.compile(
-    r"^\.?\w+: (?:(?P<cases>\d+) cases, )?(?P<compared>\d+) compared, (?P<wrong>\d+) mismatches$", re.M
+    r"^\.*\w+: (?:(?P<cases>\d+) cases, )?(?P<compared>\d+) compared, (?P<wrong>\d+) mismatches$", re.M
 )
 
 
@@ -50,19 +58,52 @@ def swift_format(cache: Path, apps: Path = APPS) -> None:
 
 def kotlin_suite(cache: Path, apps: Path = APPS, tests: Sequence[str] = TESTS) -> str:
     """What JUnit said of these classes. Raises VerificationFailed with the first complaints, or kotlinc's."""
+    resources = [apps / "android" / module / "src" / "main" / "resources" for module in MODULES]
+    given = {"pocket.golden": str((apps / "golden").resolve())}
+    tools, classpath = kotlin.here(cache), [kotlin_classes(cache, apps), *resources]
+    return _passed(tools.test(tests, classpath, given), "JUnit")
+
+
+def kotlin_classes(cache: Path, apps: Path = APPS) -> Path:
+    """Classes that need no Android, tests among them. Raises VerificationFailed with kotlinc's complaints."""
     tools = kotlin.here(cache)
-    parts = [apps / "android" / module / "src" / part for module in MODULES for part in ("main", "test")]
-    sources = sorted(source for part in parts for source in part.rglob("*.kt"))
-    content = [(str(source.relative_to(apps)), source.read_text(encoding="utf-8")) for source in sources]
+    sources = _kotlin_sources(apps, MODULES, ("main", "test"))
 
     def build(folder: Path) -> None:
         # all modules at once: most of the compiler's time is its start
         _passed(tools.compile(sources, folder, classpath=tools.junit), "kotlinc")
 
-    built = cache / "kotlin-build" / once.key(kotlin.COMPILER, content)
-    classpath = [once.folder(built, build), *(part.parent / "main" / "resources" for part in parts)]
-    given = {"pocket.golden": str((apps / "golden").resolve())}
-    return _passed(tools.test(tests, classpath, given), "JUnit")
+    return once.folder(cache / "kotlin-build" / once.key(kotlin.COMPILER, _content(sources, apps)), build)
+
+
+def android_build(cache: Path, apps: Path = APPS) -> Path:
+    """The Android modules: `classes`, `resources.apk`. Raises VerificationFailed with the tools' complaints.
+
+    LiteRT, ExecuTorch and newer parts of Android are declared in the app's test tree.
+    """
+    tools, sdk, app = kotlin.here(cache), android.here(cache), apps / "android" / "app"
+    sources = _kotlin_sources(apps, ANDROID_MODULES, ("main",))
+    stubs = sorted(file for file in (app / "src" / "test" / "stubs").rglob("*") if file.is_file())
+    shown = sorted(file for file in (app / "src" / "main").rglob("*.xml"))
+    below = kotlin_classes(cache, apps)
+
+    def build(folder: Path) -> None:
+        _, table = android.link(sdk, app, folder)
+        given = [*sources, *stubs, table]
+        ran = tools.compile(given, folder / "classes", classpath=[below], android=sdk.jar)
+        _passed(ran, "kotlinc for Android")
+
+    content = _content([*sources, *stubs, *shown, app / "build.gradle.kts"], apps)
+    return once.folder(cache / "kotlin-build" / once.key(below.name, content), build)
+
+
+def _kotlin_sources(apps: Path, modules: Sequence[str], parts: Sequence[str]) -> list[Path]:
+    folders = [apps / "android" / module / "src" / part / "kotlin" for module in modules for part in parts]
+    return sorted(source for folder in folders for source in folder.rglob("*.kt"))
+
+
+def _content(files: Sequence[Path], apps: Path) -> list[tuple[str, str]]:
+    return [(str(file.relative_to(apps)), file.read_text(encoding="utf-8")) for file in files]
 
 
 def web_suite(_: Path, apps: Path = APPS, tests: Sequence[str] = ()) -> str:
@@ -95,7 +136,12 @@ def _passed(ran: subprocess.CompletedProcess[str], what: str) -> str:
 
 SUITES: dict[str, tuple[Callable[[Path], object], ...]] = {
     "swift": (lambda cache: swift.unpack(cache, Silent()), swift_suite, swift_format),
-    "kotlin": (lambda cache: kotlin.unpack(cache, Silent()), kotlin_suite),
+    "kotlin": (
+        lambda cache: kotlin.unpack(cache, Silent()),
+        lambda cache: android.unpack(cache, Silent()),
+        kotlin_suite,
+        android_build,
+    ),
     "web": (lambda cache: web.install(APPS / "web", cache, Silent()), web_suite, web_check),
 }
 """Name → what is done for it, in order: the toolchain is fetched where it is not there yet."""

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 import exporters.base as exporters
 from device_bench.__main__ import CACHE
-from device_bench.toolchain import chromium, kotlin, suites, swift, web
+from device_bench.toolchain import android, chromium, kotlin, suites, swift, web
 from pipeline import bundles
 from pipeline.recipe import Task
 from pipeline.types import Silent
@@ -22,6 +22,7 @@ def cache() -> Path:
     """With everything in it that needs the network; a toolchain that cannot be had fails the tests."""
     swift.unpack(CACHE, Silent())
     kotlin.unpack(CACHE, Silent())
+    android.unpack(CACHE, Silent())
     chromium.unpack(CACHE, Silent())
     web.install(suites.APPS / "web", CACHE, Silent())
     return CACHE
