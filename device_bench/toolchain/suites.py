@@ -13,7 +13,7 @@ from pathlib import Path
 
 import platformdirs
 
-from device_bench.toolchain import kotlin, once, swift
+from device_bench.toolchain import chroot, kotlin, once, swift
 from pipeline import console
 from pipeline.types import Silent, UsageError, VerificationFailed
 
@@ -22,6 +22,8 @@ CACHE = Path(platformdirs.user_cache_dir("pocket-distil"))
 MODULES = ("bundle", "text")
 """Of apps/android, each built upon those before it."""
 TESTS = ("pocket.bundle.GoldenBundleTest", "pocket.text.GoldenTextTest")
+DRY_BENCH = "pocket-bench-dry"
+"""Of apps/ios."""
 TOLD, WIDEST = 12, 1500
 """Lines of what went wrong that are passed on, and characters of each."""
 COMPARED = re.compile(
@@ -33,10 +35,31 @@ def swift_suite(cache: Path, apps: Path = APPS) -> str:
     """What `swift test` said. Raises VerificationFailed with its first complaints."""
     root, package = swift.here(cache), apps / "ios"
     scratch = cache / "swift-build" / once.key(str(package.resolve()))
-    # optimized: every code point is asked, which takes minutes without
-    built = ["--package-path", str(package.resolve()), "--scratch-path", str(scratch / "build")]
-    arguments = ["test", *built, "-c", "release", "-Xswiftc", "-enable-testing"]
+    arguments = ["test", *_swift_options(package, scratch)]
     return _passed(swift.run(root, [apps.resolve().parent], scratch, arguments), "swift test")
+
+
+def swift_dry_bench(cache: Path, documents: Path, apps: Path = APPS) -> list[str]:
+    """What starts the iOS app's benchmark mode here, with a program that only passes time.
+
+    Its arguments follow; `documents` stands for the app's. Raises VerificationFailed where it does not build.
+    """
+    root, package = swift.here(cache), apps / "ios"
+    scratch = cache / "swift-build" / once.key(str(package.resolve()))
+    options = _swift_options(package, scratch)
+    arguments = ["build", "--product", DRY_BENCH, *options]
+    _passed(swift.run(root, [apps.resolve().parent], scratch, arguments), "swift build")
+    program = scratch / "build" / "release" / DRY_BENCH
+    return chroot.command(root, [documents, scratch], [str(program), str(documents)])
+
+
+def _swift_options(package: Path, scratch: Path) -> list[str]:
+    # optimized: every code point is asked, which takes minutes without
+    strict = ("-enable-testing", "-warnings-as-errors")
+    return [
+        *("--package-path", str(package.resolve()), "--scratch-path", str(scratch / "build"), "-c", "release"),
+        *(option for one in strict for option in ("-Xswiftc", one)),
+    ]
 
 
 def swift_format(cache: Path, apps: Path = APPS) -> None:
