@@ -22,6 +22,9 @@ CACHE = Path(platformdirs.user_cache_dir("pocket-distil"))
 MODULES = ("bundle", "text")
 """Of apps/android, each built upon those before it."""
 TESTS = ("pocket.bundle.GoldenBundleTest", "pocket.text.GoldenTextTest")
+STUBS = ("CoreML", "ExecuTorch", "Accessibility", "UIKit", "SwiftUI", "Charts")
+APPLE_LAYERS = ("PocketEngine", "PocketBench")
+"""Of apps/ios, those that import what only Apple has, or are built upon one that does."""
 DRY_BENCH = "pocket-bench-dry"
 """Of apps/ios."""
 TOLD, WIDEST = 12, 1500
@@ -60,6 +63,33 @@ def _swift_options(package: Path, scratch: Path) -> list[str]:
         *("--package-path", str(package.resolve()), "--scratch-path", str(scratch / "build"), "-c", "release"),
         *(option for one in strict for option in ("-Xswiftc", one)),
     ]
+
+
+def swift_types(cache: Path, apps: Path = APPS) -> None:
+    """Raises VerificationFailed where a type of the iOS app does not fit.
+
+    Apple's frameworks and ExecuTorch are stood for by the declarations in Tests/Stubs, so that everything is
+    compiled which only a Mac can link. Needs what `swift_suite` has built.
+    """
+    root, package = swift.here(cache), (apps / "ios").resolve()
+    scratch = cache / "swift-build" / once.key(str(package))
+    modules, built = scratch / "stubs", scratch / "build" / "release" / "Modules"
+    modules.mkdir(parents=True, exist_ok=True)
+    usual = ("-swift-version", "6", "-wmo", "-parse-as-library", "-I", str(modules), "-I", str(built))
+    # enumerations may grow, as those of Apple's own libraries
+    stubs, ours = "-enable-library-evolution", "-warnings-as-errors"
+
+    def compile_module(name: str, sources: Sequence[Path], option: str) -> None:
+        emitted = ("-emit-module", "-emit-module-path", str(modules / f"{name}.swiftmodule"))
+        arguments = [*emitted, "-module-name", name, *usual, option, *map(str, sources)]
+        shared = [apps.resolve().parent]
+        _passed(swift.run(root, shared, scratch, arguments, swift.SWIFTC), f"swiftc of {name}")
+
+    for name in STUBS:
+        compile_module(name, [package / "Tests" / "Stubs" / f"{name}.swift"], stubs)
+    for name in APPLE_LAYERS:
+        compile_module(name, sorted((package / "Sources" / name).glob("*.swift")), ours)
+    compile_module("Pocket", sorted((package / "App" / "Pocket").glob("*.swift")), ours)
 
 
 def swift_format(cache: Path, apps: Path = APPS) -> None:
@@ -102,7 +132,7 @@ def _passed(ran: subprocess.CompletedProcess[str], what: str) -> str:
 
 
 SUITES: dict[str, tuple[Callable[[Path], object], ...]] = {
-    "swift": (lambda cache: swift.unpack(cache, Silent()), swift_suite, swift_format),
+    "swift": (lambda cache: swift.unpack(cache, Silent()), swift_suite, swift_types, swift_format),
     "kotlin": (lambda cache: kotlin.unpack(cache, Silent()), kotlin_suite),
 }
 """Name → what is done for it, in order: the toolchain is fetched where it is not there yet."""

@@ -1,4 +1,4 @@
-"""The iOS app's benchmark mode, on Linux with a program that only passes time, driven as device_bench drives it."""
+"""The iOS app's benchmark mode, with a program that only passes time, driven as device_bench drives a phone."""
 
 from __future__ import annotations
 
@@ -67,10 +67,12 @@ def test_device_bench_reads_what_the_app_measures(app: list[str], documents: Pat
     assert [(one.program_sha256, one.footprint, one.multiply_adds) for one in found.programs] == wanted
     assert {one.lengths for one in found.programs} == {(64,) * len(found.candidate.samples_ns)}
     assert all(ns > 64_000 for one in found.programs for ns in one.samples_ns)
-    assert found.protocol.processes == "app" and found.before.thermal == "nominal"
+    assert found.protocol.processes == "app"
+    assert found.before.thermal == "nominal"
     assert sample_app.placed(found).validity.reasons[0] == "asked for 0.05 s; 10 s are the least"
     assert found.validity.reasons == ("asked for 0.05 s; 10 s are the least",)
-    assert [file.name for file in folder.iterdir() if file.is_dir()] == [] and not left.exists()
+    assert [file.name for file in folder.iterdir() if file.is_dir()] == []
+    assert not left.exists()
 
 
 def test_an_altered_bundle_fails_with_the_contracts_sentence(
@@ -87,5 +89,5 @@ def test_an_altered_bundle_fails_with_the_contracts_sentence(
 def test_programs_of_other_lengths_are_no_pair(app: list[str], documents: Path, tmp_path: Path) -> None:
     asking = asked(tmp_path, Plan(warmup=1, runs=1))
     changed(asking.stage(documents) / "baseline-1", lengths={"fixed": [128]})
-    with pytest.raises(DeviceError, match="64 tokens run at 64 in .* and at 128 in .*: no pair"):
+    with pytest.raises(DeviceError, match=r"64 tokens run at 64 in .* and at 128 in .*: no pair"):
         sample_app.follow([*app, *asking.arguments()], WHO, Silent())

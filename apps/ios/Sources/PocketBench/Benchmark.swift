@@ -77,7 +77,7 @@ extension Benchmark {
   /// - Throws: `ProgramFailed`, what the runtime throws, or `CancellationError`: part of a measurement is none.
   public func run(
     on device: Device, load: Loader, step: @Sendable (_ done: Int, _ total: Int) -> Void
-  ) async throws -> Measurement {
+  ) async throws -> DeviceMeasurement {
     let before = await device.state()
     var runners: [Runner] = []
     for contender in contenders {
@@ -98,7 +98,7 @@ extension Benchmark {
     let programs = zip(runners, times).enumerated().map { place, timed in
       timed.0.measured(timed.1, peak: peak, texts: place == 0 ? texts : nil)
     }
-    return Measurement(
+    return DeviceMeasurement(
       place: device.place, before: before, after: after,
       protocol: MeasurementProtocol(plan, queries: queries, threads: threads), programs: programs,
       validity: Validity(plan, programs, before: before, after: after),

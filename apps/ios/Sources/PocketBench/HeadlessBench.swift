@@ -57,7 +57,9 @@ public struct HeadlessBench: Sendable {
     return 0
   }
 
-  private func measurement(_ asked: BenchArguments, command: String) async throws -> Measurement {
+  private func measurement(_ asked: BenchArguments, command: String) async throws
+    -> DeviceMeasurement
+  {
     let rounds = Rounds()
     let (say, pause) = (say, pause)
     let heartbeat = Task {
@@ -80,17 +82,5 @@ public struct HeadlessBench: Sendable {
     for bundle in asked.bundles {
       try? FileManager.default.removeItem(at: documents.appendingPathComponent(bundle))
     }
-  }
-}
-
-/// How far a measurement is; set from the thread that measures, read from the one that tells.
-private final class Rounds: @unchecked Sendable {
-  private let lock = NSLock()
-  private var rounds = (done: 0, total: 1)
-
-  var now: (done: Int, total: Int) { lock.withLock { rounds } }
-
-  func set(_ done: Int, of total: Int) {
-    lock.withLock { rounds = (done, total) }
   }
 }

@@ -16,9 +16,8 @@ final class TurnsTests: XCTestCase {
         return run
       }
     }
-    let kept = try inTurns(programs, plan: plan, passesOf: passesOf, clock: { now }) {
-      steps.append([$0, $1])
-    }
+    let kept = try inTurns(
+      programs, plan: plan, passesOf: passesOf, clock: { now }, step: { steps.append([$0, $1]) })
     return (order, kept, steps)
   }
 

@@ -1,7 +1,7 @@
 import Foundation
 
 /// measurement.json, as device_bench/measurement.schema.json describes it. Times are nanoseconds, sizes bytes.
-public struct Measurement: Sendable, Encodable {
+public struct DeviceMeasurement: Sendable, Encodable {
   public let format = 1
   public let place: Place
   public let before: DeviceState
