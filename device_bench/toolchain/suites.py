@@ -69,10 +69,12 @@ def swift_types(cache: Path, apps: Path = APPS) -> None:
     """Raises VerificationFailed where a type of the iOS app does not fit.
 
     Apple's frameworks and ExecuTorch are stood for by the declarations in Tests/Stubs, so that everything is
-    compiled which only a Mac can link. Needs what `swift_suite` has built.
+    compiled which only a Mac can link.
     """
     root, package = swift.here(cache), (apps / "ios").resolve()
     scratch = cache / "swift-build" / once.key(str(package))
+    building = ["build", *_swift_options(package, scratch)]
+    _passed(swift.run(root, [apps.resolve().parent], scratch, building), "swift build")
     modules, built = scratch / "stubs", scratch / "build" / "release" / "Modules"
     modules.mkdir(parents=True, exist_ok=True)
     usual = ("-swift-version", "6", "-wmo", "-parse-as-library", "-I", str(modules), "-I", str(built))

@@ -90,7 +90,7 @@ private struct QuestionSection: View {
         }
       }
       Button(action: send) {
-        Text("Ask").frame(maxWidth: .infinity)
+        Text("Ask").bold().frame(maxWidth: .infinity)
       }
       .buttonStyle(.borderedProminent)
       .disabled(!isReady)

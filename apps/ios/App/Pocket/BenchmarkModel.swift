@@ -27,7 +27,7 @@ final class BenchmarkModel {
       do {
         let benchmark = try Benchmark(
           contenders: [Contender(role: "candidate", bundle: answerer.bundle)],
-          queries: .fixed(length), units: units, command: "benchmark screen")
+          queries: .fixed(length, for: answerer.bundle), units: units, command: "benchmark screen")
         let device = Device.current
         let measured = try await benchmark.run(
           on: device,

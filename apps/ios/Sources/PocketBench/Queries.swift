@@ -1,5 +1,6 @@
 import Foundation
 import PocketBundle
+import PocketText
 
 /// The windows that are asked; run i asks `windows[i % count]`.
 public struct Queries: Sendable, Equatable {
@@ -31,9 +32,16 @@ public struct Queries: Sendable, Equatable {
     self.source = source
   }
 
-  /// A window of one length, of tokens that the vocabulary has; what they say does not matter to time.
-  public static func fixed(_ length: Int) -> Queries {
-    let ids = (0..<Int32(length)).map { 1000 + $0 }
+  /// A window of one length, of ordinary tokens: what they say does not matter to time.
+  ///
+  /// - Throws: `BenchFailed` for a bundle without a vocabulary.
+  public static func fixed(_ length: Int, for bundle: ModelBundle) throws -> Queries {
+    let text = try? String(contentsOf: bundle.url(of: "vocab.txt"), encoding: .utf8)
+    guard let text, case let count = Vocabulary.read(text).count, count > 1 else {
+      throw BenchFailed("the bundle has no vocab.txt; make it again")
+    }
+    // the upper half: special and unused tokens come first
+    let ids = (0..<length).map { Int32(count / 2 + $0 % (count / 2)) }
     return Queries(source: "fixed:\(length)", windows: [ids])
   }
 

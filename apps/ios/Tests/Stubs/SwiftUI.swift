@@ -112,6 +112,7 @@ public struct Text: View {
   public init(_ key: LocalizedStringKey) {}
   @_disfavoredOverload public init(_ text: AttributedString) {}
   public init<F: FormatStyle>(_ input: F.FormatInput, format: F) where F.FormatOutput == String {}
+  public func bold() -> Text { self }
   public var body: Never { return fatalError() }
 }
 
