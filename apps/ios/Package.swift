@@ -20,6 +20,8 @@ let package = Package(
       resources: [.copy("Resources/unicode.txt")]),
     .target(name: "PocketEngine", dependencies: ["PocketBundle", "PocketText"]),
     .target(name: "PocketBench", dependencies: ["PocketBundle", "PocketText", "PocketEngine"]),
+    // On a Mac: a bundle's golden cases in Core ML itself.
+    .executableTarget(name: "pocket-replay", dependencies: ["PocketEngine"]),
     // The benchmark mode with a program that only counts: what device_bench's own tests talk to.
     .executableTarget(
       name: "pocket-bench-dry", dependencies: ["PocketBench"], path: "Tests/pocket-bench-dry"),

@@ -36,33 +36,7 @@ COMPARED = re.compile(
 
 def swift_suite(cache: Path, apps: Path = APPS) -> str:
     """What `swift test` said. Raises VerificationFailed with its first complaints."""
-    root, package = swift.here(cache), apps / "ios"
-    scratch = cache / "swift-build" / once.key(str(package.resolve()))
-    arguments = ["test", *_swift_options(package, scratch)]
-    return _passed(swift.run(root, [apps.resolve().parent], scratch, arguments), "swift test")
-
-
-def swift_dry_bench(cache: Path, documents: Path, apps: Path = APPS) -> list[str]:
-    """What starts the iOS app's benchmark mode here, with a program that only passes time.
-
-    Its arguments follow; `documents` stands for the app's. Raises VerificationFailed where it does not build.
-    """
-    root, package = swift.here(cache), apps / "ios"
-    scratch = cache / "swift-build" / once.key(str(package.resolve()))
-    options = _swift_options(package, scratch)
-    arguments = ["build", "--product", DRY_BENCH, *options]
-    _passed(swift.run(root, [apps.resolve().parent], scratch, arguments), "swift build")
-    program = scratch / "build" / "release" / DRY_BENCH
-    return chroot.command(root, [documents, scratch], [str(program), str(documents)])
-
-
-def _swift_options(package: Path, scratch: Path) -> list[str]:
-    # optimized: every code point is asked, which takes minutes without
-    strict = ("-enable-testing", "-warnings-as-errors")
-    return [
-        *("--package-path", str(package.resolve()), "--scratch-path", str(scratch / "build"), "-c", "release"),
-        *(option for one in strict for option in ("-Xswiftc", one)),
-    ]
+    return _swift(cache, apps, ["test", *_building(cache, apps)])
 
 
 def swift_types(cache: Path, apps: Path = APPS) -> None:
@@ -71,10 +45,8 @@ def swift_types(cache: Path, apps: Path = APPS) -> None:
     Apple's frameworks and ExecuTorch are stood for by the declarations in Tests/Stubs, so that everything is
     compiled which only a Mac can link.
     """
-    root, package = swift.here(cache), (apps / "ios").resolve()
-    scratch = cache / "swift-build" / once.key(str(package))
-    building = ["build", *_swift_options(package, scratch)]
-    _passed(swift.run(root, [apps.resolve().parent], scratch, building), "swift build")
+    _swift(cache, apps, ["build", *_building(cache, apps)])
+    scratch, package = _scratch(cache, apps), (apps / "ios").resolve()
     modules, built = scratch / "stubs", scratch / "build" / "release" / "Modules"
     modules.mkdir(parents=True, exist_ok=True)
     usual = ("-swift-version", "6", "-wmo", "-parse-as-library", "-I", str(modules), "-I", str(built))
@@ -84,8 +56,7 @@ def swift_types(cache: Path, apps: Path = APPS) -> None:
     def compile_module(name: str, sources: Sequence[Path], option: str) -> None:
         emitted = ("-emit-module", "-emit-module-path", str(modules / f"{name}.swiftmodule"))
         arguments = [*emitted, "-module-name", name, *usual, option, *map(str, sources)]
-        shared = [apps.resolve().parent]
-        _passed(swift.run(root, shared, scratch, arguments, swift.SWIFTC), f"swiftc of {name}")
+        _swift(cache, apps, arguments, swift.SWIFTC)
 
     for name in STUBS:
         compile_module(name, [package / "Tests" / "Stubs" / f"{name}.swift"], stubs)
@@ -96,10 +67,35 @@ def swift_types(cache: Path, apps: Path = APPS) -> None:
 
 def swift_format(cache: Path, apps: Path = APPS) -> None:
     """Raises VerificationFailed with the first lines that `swift format lint` complains of."""
-    root, package = swift.here(cache), (apps / "ios").resolve()
-    arguments = ["format", "lint", "--strict", "--recursive", str(package)]
-    scratch = cache / "swift-build" / once.key(str(package))
-    _passed(swift.run(root, [apps.resolve().parent], scratch, arguments), "swift format lint")
+    _swift(cache, apps, ["format", "lint", "--strict", "--recursive", str((apps / "ios").resolve())])
+
+
+def swift_dry_bench(cache: Path, documents: Path, apps: Path = APPS) -> list[str]:
+    """What starts the iOS app's benchmark mode here, with a program that only passes time.
+
+    Its arguments follow; `documents` stands for the app's. Raises VerificationFailed where it does not build.
+    """
+    _swift(cache, apps, ["build", "--product", DRY_BENCH, *_building(cache, apps)])
+    scratch = _scratch(cache, apps)
+    program = scratch / "build" / "release" / DRY_BENCH
+    return chroot.command(swift.here(cache), [documents, scratch], [str(program), str(documents)])
+
+
+def _swift(cache: Path, apps: Path, arguments: Sequence[str], program: str = swift.SWIFT) -> str:
+    shared, scratch = [apps.resolve().parent], _scratch(cache, apps)
+    ran = swift.run(swift.here(cache), shared, scratch, arguments, program)
+    return _passed(ran, f"{Path(program).name} {arguments[0]}")
+
+
+def _building(cache: Path, apps: Path) -> list[str]:
+    # optimized: every code point is asked, which takes minutes without
+    strict = ("-Xswiftc", "-enable-testing", "-Xswiftc", "-warnings-as-errors")
+    package, build = str((apps / "ios").resolve()), str(_scratch(cache, apps) / "build")
+    return ["--package-path", package, "--scratch-path", build, "-c", "release", *strict]
+
+
+def _scratch(cache: Path, apps: Path) -> Path:
+    return cache / "swift-build" / once.key(str((apps / "ios").resolve()))
 
 
 def kotlin_suite(cache: Path, apps: Path = APPS, tests: Sequence[str] = TESTS) -> str:

@@ -68,7 +68,8 @@ public struct Device: Sendable {
 }
 
 /// Loads a bundle's program; `PocketEngine.load` with a cache folder.
-public typealias Loader = @Sendable (ModelBundle, ComputeUnits) async throws -> LoadedProgram
+public typealias Loader = @Sendable (ModelBundle, ComputeUnits) async throws -> sending
+  LoadedProgram
 
 extension Benchmark {
   /// Runs the contenders in turns, batch 1, on the thread that it is called on, which must not be the main one.

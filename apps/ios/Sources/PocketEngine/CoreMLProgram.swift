@@ -38,7 +38,7 @@
 
   extension CoreMLProgram {
     static func load(_ bundle: ModelBundle, units: ComputeUnits, cache: URL) async throws
-      -> LoadedProgram
+      -> sending LoadedProgram
     {
       do {
         let compiled = try await compiled(bundle, cache: cache)

@@ -10,7 +10,7 @@
     let runtime = "ExecuTorch"
     private let module: Module
 
-    static func load(_ bundle: ModelBundle) throws -> LoadedProgram {
+    static func load(_ bundle: ModelBundle) throws -> sending LoadedProgram {
       let began = ContinuousClock.now
       let module = Module(filePath: bundle.program.path)
       try module.load("forward")

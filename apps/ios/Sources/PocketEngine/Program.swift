@@ -78,7 +78,7 @@ public struct LoadedProgram {
 /// - Parameter cache: a folder that compiled Core ML models are kept in, by their bundle's seal.
 /// - Throws: `ProgramFailed` where this app has no such runtime, or the runtime refuses the program.
 public func load(_ bundle: ModelBundle, units: ComputeUnits, cache: URL) async throws
-  -> LoadedProgram
+  -> sending LoadedProgram
 {
   #if canImport(CoreML)
     if bundle.target == "coreml" {

@@ -7,15 +7,21 @@ enum TestBundle {
   static let repository = URL(fileURLWithPath: #filePath)
     .appendingPathComponent("../../../../..").standardized
 
-  static func make(_ folder: URL, target: String = "coreml", verified: Bool = true) throws {
+  static let tokenizer = repository.appendingPathComponent(
+    "pipeline/pretrained/pocket-general/tokenizer.json")
+  static let task = QuestionAnswering(maxLength: 32, stride: 8, nBest: 20, maxAnswerLength: 10)
+
+  static func make(
+    _ folder: URL, target: String = "coreml", verified: Bool = true, golden: String = "{}"
+  ) throws {
     try? FileManager.default.removeItem(at: folder)
     let program = folder.appendingPathComponent("model.mlpackage")
     try FileManager.default.createDirectory(at: program, withIntermediateDirectories: true)
     try Data("a program".utf8).write(to: program.appendingPathComponent("model.mlmodel"))
     try FileManager.default.copyItem(
-      at: repository.appendingPathComponent("pipeline/pretrained/pocket-general/tokenizer.json"),
-      to: folder.appendingPathComponent("tokenizer.json"))
-    let files = try ["model.mlpackage/model.mlmodel", "tokenizer.json"].map { name in
+      at: tokenizer, to: folder.appendingPathComponent("tokenizer.json"))
+    try Data(golden.utf8).write(to: folder.appendingPathComponent("golden.json"))
+    let files = try ["golden.json", "model.mlpackage/model.mlmodel", "tokenizer.json"].map { name in
       let hash = try Hash.sha256(file: folder.appendingPathComponent(name))
       return "\"\(name)\":{\"sha256\":\"\(hash)\",\"size_bytes\":1}"
     }
