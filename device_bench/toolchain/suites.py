@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from device_bench.toolchain import android, kotlin, once, swift, web
+from device_bench.toolchain import android, chroot, kotlin, once, swift, web
 from pipeline import console
 from pipeline.types import PipelineError, Silent, UsageError, VerificationFailed
 
@@ -31,6 +31,11 @@ TESTS = (
     "pocket.ask.QuestionAnswererTest",
     "pocket.bench.BenchmarkTest",
 )
+STUBS = ("CoreML", "ExecuTorch", "Accessibility", "UIKit", "SwiftUI", "Charts")
+APPLE_LAYERS = ("PocketEngine", "PocketBench")
+"""Of apps/ios, those that import what only Apple has, or are built upon one that does."""
+DRY_BENCH = "pocket-bench-dry"
+"""Of apps/ios."""
 TOLD, WIDEST = 12, 1500
 """Lines of what went wrong that are passed on, and characters of each."""
 COMPARED = re.compile(
@@ -40,20 +45,66 @@ COMPARED = re.compile(
 
 def swift_suite(cache: Path, apps: Path = APPS) -> str:
     """What `swift test` said. Raises VerificationFailed with its first complaints."""
-    root, package = swift.here(cache), apps / "ios"
-    scratch = cache / "swift-build" / once.key(str(package.resolve()))
-    # optimized: every code point is asked, which takes minutes without
-    built = ["--package-path", str(package.resolve()), "--scratch-path", str(scratch / "build")]
-    arguments = ["test", *built, "-c", "release", "-Xswiftc", "-enable-testing"]
-    return _passed(swift.run(root, [apps.resolve().parent], scratch, arguments), "swift test")
+    return _swift(cache, apps, ["test", *_building(cache, apps)])
+
+
+def swift_types(cache: Path, apps: Path = APPS) -> None:
+    """Raises VerificationFailed where a type of the iOS app does not fit.
+
+    Apple's frameworks and ExecuTorch are stood for by the declarations in Tests/Stubs, so that everything is
+    compiled which only a Mac can link.
+    """
+    _swift(cache, apps, ["build", *_building(cache, apps)])
+    scratch, package = _scratch(cache, apps), (apps / "ios").resolve()
+    modules, built = scratch / "stubs", scratch / "build" / "release" / "Modules"
+    modules.mkdir(parents=True, exist_ok=True)
+    usual = ("-swift-version", "6", "-wmo", "-parse-as-library", "-I", str(modules), "-I", str(built))
+    # enumerations may grow, as those of Apple's own libraries
+    stubs, ours = "-enable-library-evolution", "-warnings-as-errors"
+
+    def compile_module(name: str, sources: Sequence[Path], option: str) -> None:
+        emitted = ("-emit-module", "-emit-module-path", str(modules / f"{name}.swiftmodule"))
+        arguments = [*emitted, "-module-name", name, *usual, option, *map(str, sources)]
+        _swift(cache, apps, arguments, swift.SWIFTC)
+
+    for name in STUBS:
+        compile_module(name, [package / "Tests" / "Stubs" / f"{name}.swift"], stubs)
+    for name in APPLE_LAYERS:
+        compile_module(name, sorted((package / "Sources" / name).glob("*.swift")), ours)
+    compile_module("Pocket", sorted((package / "App" / "Pocket").glob("*.swift")), ours)
 
 
 def swift_format(cache: Path, apps: Path = APPS) -> None:
     """Raises VerificationFailed with the first lines that `swift format lint` complains of."""
-    root, package = swift.here(cache), (apps / "ios").resolve()
-    arguments = ["format", "lint", "--strict", "--recursive", str(package)]
-    scratch = cache / "swift-build" / once.key(str(package))
-    _passed(swift.run(root, [apps.resolve().parent], scratch, arguments), "swift format lint")
+    _swift(cache, apps, ["format", "lint", "--strict", "--recursive", str((apps / "ios").resolve())])
+
+
+def swift_dry_bench(cache: Path, documents: Path, apps: Path = APPS) -> list[str]:
+    """What starts the iOS app's benchmark mode here, with a program that only passes time.
+
+    Its arguments follow; `documents` stands for the app's. Raises VerificationFailed where it does not build.
+    """
+    _swift(cache, apps, ["build", "--product", DRY_BENCH, *_building(cache, apps)])
+    scratch = _scratch(cache, apps)
+    program = scratch / "build" / "release" / DRY_BENCH
+    return chroot.command(swift.here(cache), [documents, scratch], [str(program), str(documents)])
+
+
+def _swift(cache: Path, apps: Path, arguments: Sequence[str], program: str = swift.SWIFT) -> str:
+    shared, scratch = [apps.resolve().parent], _scratch(cache, apps)
+    ran = swift.run(swift.here(cache), shared, scratch, arguments, program)
+    return _passed(ran, f"{Path(program).name} {arguments[0]}")
+
+
+def _building(cache: Path, apps: Path) -> list[str]:
+    # optimized: every code point is asked, which takes minutes without
+    strict = ("-Xswiftc", "-enable-testing", "-Xswiftc", "-warnings-as-errors")
+    package, build = str((apps / "ios").resolve()), str(_scratch(cache, apps) / "build")
+    return ["--package-path", package, "--scratch-path", build, "-c", "release", *strict]
+
+
+def _scratch(cache: Path, apps: Path) -> Path:
+    return cache / "swift-build" / once.key(str((apps / "ios").resolve()))
 
 
 def kotlin_suite(cache: Path, apps: Path = APPS, tests: Sequence[str] = TESTS) -> str:
@@ -135,7 +186,7 @@ def _passed(ran: subprocess.CompletedProcess[str], what: str) -> str:
 
 
 SUITES: dict[str, tuple[Callable[[Path], object], ...]] = {
-    "swift": (lambda cache: swift.unpack(cache, Silent()), swift_suite, swift_format),
+    "swift": (lambda cache: swift.unpack(cache, Silent()), swift_suite, swift_types, swift_format),
     "kotlin": (
         lambda cache: kotlin.unpack(cache, Silent()),
         lambda cache: android.unpack(cache, Silent()),

@@ -31,6 +31,10 @@ def test_no_case_differs(suite: Callable[[Path], str], cache: Path) -> None:
     assert suites.compared(suite(cache)) == recorded() >= 3000
 
 
+def test_swift_types_fit(cache: Path) -> None:
+    suites.swift_types(cache)
+
+
 def test_swift_is_formatted(cache: Path) -> None:
     suites.swift_format(cache)
 
