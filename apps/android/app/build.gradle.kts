@@ -26,7 +26,7 @@ android {
         // int8 weights hardly shrink, and copying them out is faster
         noCompress += listOf("tflite", "pte")
     }
-    sourceSets["main"].assets.srcDir(samplesFolder)
+    sourceSets.getByName("main").assets.srcDir(samplesFolder)
 }
 
 kotlin {

@@ -129,7 +129,7 @@ private fun measured(timed: Timed, threads: Int, peakResidentBytes: Long?): Json
 }
 
 /** Of one inference, mean over windows that ran at these lengths: per token · seq + per pair · seq² + per window. */
-private fun multiplyAdds(told: Json?, lengths: List<Int>): Long? {
+internal fun multiplyAdds(told: Json?, lengths: List<Int>): Long? {
     fun factor(key: String): Long? = (told?.get(key) as? Json.Number)?.digits?.toLongOrNull()
     val perToken = factor("per_token") ?: return null
     val perPair = factor("per_pair") ?: return null

@@ -187,6 +187,13 @@ class BenchmarkTest {
     }
 
     @Test
+    fun `multiply-adds are a mean over the windows that ran`() {
+        val told = readJson("""{"per_token": 10, "per_pair": 2, "per_window": 1}""".toByteArray())
+        assertEquals((10L * 3 + 2 * 9 + 1 + 10 * 5 + 2 * 25 + 1) / 2, multiplyAdds(told, listOf(3, 5)))
+        assertEquals(null, multiplyAdds(null, listOf(3)))
+    }
+
+    @Test
     fun `percentiles lie between neighbours`() {
         val samples = listOf(40L, 10L, 20L, 30L)
         assertEquals(25.0, percentile(samples, 0.5), 0.0)
