@@ -1,15 +1,12 @@
 import { defineConfig } from "vitest/config";
-
-// Threads in WebAssembly need memory that is shared, which browsers give to isolated pages only.
-const isolated = {
-  "Cross-Origin-Opener-Policy": "same-origin",
-  "Cross-Origin-Embedder-Policy": "require-corp",
-};
+import { HEADERS } from "./headers";
+import { offline } from "./vite.offline";
 
 export default defineConfig({
   base: "./",
-  server: { headers: isolated },
-  preview: { headers: isolated },
+  plugins: [offline()],
+  server: { headers: { ...HEADERS, "Content-Security-Policy": "" } },
+  preview: { headers: HEADERS },
   worker: { format: "es" },
   test: { include: ["tests/**/*.test.ts"] },
 });

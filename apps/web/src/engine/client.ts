@@ -56,8 +56,16 @@ export interface Engine {
    * Rejects with Refused where the bundle is not what its manifest says or no question can be asked of it.
    */
   open(url: string, onProgress: (progress: Progress) => void): Promise<Model>;
-  /** Rejects with Refused for a text that cannot be asked about, with AbortError when `signal` aborts. */
-  ask(question: string, passage: string, signal?: AbortSignal): Promise<Answered>;
+  /**
+   * `onWindow` hears of every window that was run. Rejects with Refused for a text that cannot be asked about, with
+   * AbortError when `signal` aborts.
+   */
+  ask(
+    question: string,
+    passage: string,
+    signal?: AbortSignal,
+    onWindow?: (done: number, total: number) => void,
+  ): Promise<Answered>;
   /** One window as it is: `ids` and `mask` have one of the model's `lengths`. What a benchmark times. */
   run(
     ids: Int32Array,
