@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
-import { HEADERS } from "./headers";
-import { offline } from "./vite.offline";
+import { HEADERS } from "./headers.ts";
+import { offline } from "./vite.offline.ts";
 
 export default defineConfig({
   base: "./",

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { build, type Plugin } from "vite";
-import { PAGE_POLICY } from "./headers";
+import { PAGE_POLICY } from "./headers.ts";
 
 /** The runtime comes in variants of ten megabytes, of which a browser needs one: kept when first used. */
 const isRuntime = (name: string) => name.endsWith(".wasm") || name.includes("litert_wasm");

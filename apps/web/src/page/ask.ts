@@ -103,7 +103,8 @@ function show(answered: Answered, text: string): void {
   if (text === passage()) {
     read(best.utf16);
   }
-  card.scrollIntoView({ block: "nearest" });
+  // on a phone the answer at the top, so that its place in the passage is on the screen too
+  card.scrollIntoView({ block: matchMedia("(min-width: 56rem)").matches ? "nearest" : "start" });
   const took = `${milliseconds(answered.milliseconds.infer)} milliseconds, ${counted(answered.windows, "window")}`;
   announce(`Answer: ${best.text}. Confidence ${percent(best.confidence)}, ${took}.`);
 }

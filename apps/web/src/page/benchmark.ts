@@ -159,6 +159,8 @@ function show(record: Record): void {
   const { valid, reasons } = record.validity;
   say("validity", valid ? "Valid by device_bench's rules." : `Not valid: ${reasons.join("; ")}.`);
   element("histogram", HTMLDivElement).replaceChildren(draw(samples));
+  say("axis-from", `${of(0)} ms`);
+  say("axis-to", `p99 ${of(0.99)} ms`);
   URL.revokeObjectURL(download.href);
   download.href = URL.createObjectURL(new Blob([`${JSON.stringify(record, null, 1)}\n`], { type: MIME }));
   element("result", HTMLElement).hidden = false;

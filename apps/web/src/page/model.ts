@@ -16,7 +16,7 @@ export async function openModel(engine: Engine): Promise<Model> {
     const model = await engine.open(new URL("model/", document.baseURI).href, progress);
     describe(model);
     announce(`The model ${model.name} is ready`);
-    void keepModel().then((isKept) => say("offline", isKept ? "Works without a network from now on." : ""));
+    void keepModel().then((isKept) => say("offline", isKept ? "Works offline from now on." : ""));
     return model;
   } catch (error) {
     if (error instanceof Refused) {
