@@ -1,5 +1,9 @@
 /** The engine as the page sees it: everything that takes time happens in a Web Worker. */
 
+import { Refused } from "../refused";
+
+export { Refused };
+
 /** How far the bundle's files have been fetched; `what` is the file. */
 export type Progress = { loadedBytes: number; totalBytes: number; what: string };
 
@@ -43,11 +47,6 @@ export type Answered = {
   windows: number;
   milliseconds: { tokenize: number; infer: number; decode: number; total: number };
 };
-
-/** Why a bundle or a text is refused. The message is a whole sentence, to be shown as it is. */
-export class Refused extends Error {
-  override name = "Refused";
-}
 
 export interface Engine {
   /**
