@@ -1,6 +1,6 @@
 /** Asking: the question, its suggestions, and the answer with its place in the passage. */
 
-import { type Answered, type Engine, Refused } from "../engine/client";
+import type { Answered, Engine } from "../engine/client";
 import { alert, announce, element, say } from "./elements";
 import { counted, milliseconds, percent } from "./numbers";
 import { passage, read, startPassage } from "./passage";
@@ -72,7 +72,8 @@ export function startAsking(engine: Engine, opened: Promise<unknown>): void {
 
 /** Says why there is no answer: a refusal's own sentence, or what else went wrong. */
 export function complain(error: unknown): void {
-  alert(error instanceof Refused || error instanceof Error ? error.message : String(error));
+  alert(error instanceof Error ? error.message : String(error));
+  element("alert", HTMLElement).scrollIntoView({ block: "nearest" });
 }
 
 function suggest(questions: readonly string[], ask: () => Promise<void>): void {

@@ -23,6 +23,9 @@ const FLAGS = [
   "--disable-sync",
 ];
 
+/** LiteRT.js asks for a GPU even where it is told to use none. */
+const NO_GPU = /WebGPU|GPU adapter/;
+
 export function launch(): Promise<Browser> {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: FLAGS });
 }
@@ -42,7 +45,7 @@ export async function phone(browser: Browser, url: string, look: Look = {}): Pro
   const complaints: string[] = [];
   const foreign: string[] = [];
   page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") {
+    if (/error|warning/.test(message.type()) && !NO_GPU.test(message.text())) {
       complaints.push(`${message.type()}: ${message.text()}`);
     }
   });
@@ -68,12 +71,21 @@ export async function settled(page: Page): Promise<void> {
 /** Puts a passage and a question in, as a reader would, and asks. */
 export async function ask(page: Page, question: string, passage?: string): Promise<void> {
   if (passage !== undefined) {
-    await page.getByLabel("Your own").check();
-    await page.locator("#passage").fill(passage);
+    await write(page, passage);
   }
   await page.locator("#question").fill(question);
   await page.getByRole("button", { name: "Ask", exact: true }).click();
   await page.locator("#answer:visible, #alert:not(:empty)").first().waitFor({ timeout: 30_000 });
+}
+
+/** Puts in a passage of the reader's own. */
+export async function write(page: Page, passage: string): Promise<void> {
+  await page.getByLabel("Your own").check();
+  const edit = page.getByRole("button", { name: "Edit" });
+  if (await edit.isVisible()) {
+    await edit.click();
+  }
+  await page.locator("#passage").fill(passage);
 }
 
 /** The answer that is shown, and what is marked in the passage. */

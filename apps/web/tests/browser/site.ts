@@ -19,6 +19,8 @@ const TYPES: Record<string, string> = {
 
 export type Site = {
   url: string;
+  /** The folder that is served as `model/`. */
+  bundle: string;
   /** Path below the site → other bytes; null: not there. */
   changed: Map<string, Uint8Array | null>;
   /** Paths that were asked for. */
@@ -30,7 +32,12 @@ export type Site = {
 
 /** Serves the folder `built`, with `bundle` as its model; `headers`: whether it sends the app's. */
 export async function serve(built: string, bundle: string, headers = true): Promise<Site> {
-  const site = { changed: new Map<string, Uint8Array | null>(), asked: [] as string[], isDown: false };
+  const site = {
+    bundle,
+    changed: new Map<string, Uint8Array | null>(),
+    asked: [] as string[],
+    isDown: false,
+  };
   const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname).slice(1);
     if (site.isDown) {
@@ -39,7 +46,9 @@ export async function serve(built: string, bundle: string, headers = true): Prom
     }
     site.asked.push(path);
     const name = path || "index.html";
-    const file = name.startsWith("model/") ? join(bundle, name.slice("model/".length)) : join(built, name);
+    const file = name.startsWith("model/")
+      ? join(site.bundle, name.slice("model/".length))
+      : join(built, name);
     const other = site.changed.get(name);
     const bytes = other === undefined ? await readFile(file).catch(() => null) : other;
     response.writeHead(bytes ? 200 : 404, {
