@@ -1,6 +1,7 @@
 /** The engine as the page sees it: everything that takes time happens in a Web Worker. */
 
 import { Refused } from "../refused";
+import type { Call, FromWorker, ToWorker } from "./messages";
 
 export { Refused };
 
@@ -76,5 +77,89 @@ export interface Engine {
 
 /** A new worker with nothing loaded. */
 export function startEngine(): Engine {
-  throw new Refused("the engine is not built yet");
+  return new WorkerEngine();
+}
+
+type Pending = {
+  resolve: (value: never) => void;
+  reject: (reason: unknown) => void;
+  onProgress?: ((progress: Progress) => void) | undefined;
+  onWindow?: ((done: number, total: number) => void) | undefined;
+};
+
+class WorkerEngine implements Engine {
+  private readonly worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  private readonly pending = new Map<number, Pending>();
+  private calls = 0;
+
+  constructor() {
+    this.worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.receive(data);
+    this.worker.onerror = ({ message }) => this.fail(new Error(`the engine stopped: ${message}`));
+  }
+
+  open(url: string, onProgress: (progress: Progress) => void): Promise<Model> {
+    return this.call({ call: "open", url: new URL(url, document.baseURI).href }, { onProgress });
+  }
+
+  ask(
+    question: string,
+    passage: string,
+    signal?: AbortSignal,
+    onWindow?: (done: number, total: number) => void,
+  ): Promise<Answered> {
+    return this.call({ call: "ask", question, passage }, { onWindow }, signal);
+  }
+
+  run(
+    ids: Int32Array,
+    mask: Int32Array,
+  ): Promise<{ start: Float32Array; end: Float32Array; milliseconds: number }> {
+    return this.call({ call: "run", ids, mask });
+  }
+
+  close(): void {
+    this.worker.terminate();
+    this.fail(new Error("the engine was closed"));
+  }
+
+  private call<T>(
+    call: Call,
+    told: Pick<Pending, "onProgress" | "onWindow"> = {},
+    signal?: AbortSignal,
+  ): Promise<T> {
+    const id = this.calls++;
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      this.pending.set(id, { resolve, reject, ...told });
+      this.send({ id, ...call });
+      signal?.addEventListener("abort", () => {
+        if (!this.pending.delete(id)) return;
+        this.send({ id, call: "abort" });
+        reject(signal.reason);
+      });
+    });
+  }
+
+  private send(message: ToWorker): void {
+    this.worker.postMessage(message);
+  }
+
+  private receive(message: FromWorker): void {
+    const pending = this.pending.get(message.id);
+    if (pending === undefined) return;
+    if ("progress" in message) {
+      pending.onProgress?.(message.progress);
+    } else if ("windows" in message) {
+      pending.onWindow?.(...message.windows);
+    } else {
+      this.pending.delete(message.id);
+      if ("value" in message) pending.resolve(message.value as never);
+      else pending.reject(message.refused ? new Refused(message.error) : new Error(message.error));
+    }
+  }
+
+  private fail(reason: Error): void {
+    for (const { reject } of this.pending.values()) reject(reason);
+    this.pending.clear();
+  }
 }
