@@ -1,6 +1,6 @@
 # make run · make test · make lint · make format · make bench · make bench-export ·
-# make bench-device · make bench-distil · make counts · make apps-swift · make apps-kotlin. Each sets up what
-# it needs in .venv.
+# make bench-device · make bench-distil · make counts · make apps-swift · make apps-kotlin · make apps-web. Each
+# sets up what it needs in .venv.
 PYTHON ?= python3.11
 TORCH := 2.13.0
 VENV := .venv
@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 ADB_BUNDLE ?= runs/tiny/tflite
 
-.PHONY: run test lint format bench bench-export bench-device bench-distil counts apps-swift apps-kotlin clean
+.PHONY: run test lint format bench bench-export bench-device bench-distil counts apps-swift apps-kotlin apps-web clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.coreml
@@ -67,7 +67,7 @@ adb-loop: $(VENV)/.all
 		$(BIN)/python -m device_bench run --bundle $(ADB_BUNDLE) --baseline none --device adb
 
 # The apps' own tests over apps/golden, and their formatters; no phone and no emulator of one.
-apps-swift apps-kotlin: apps-%: $(VENV)/.all
+apps-swift apps-kotlin apps-web: apps-%: $(VENV)/.all
 	$(BIN)/python -m device_bench.toolchain.suites $*
 
 clean:

@@ -12,5 +12,5 @@ export default defineConfig({
   // A file that is not there is not there: no page in its place, which a bundle's reader would take for a file.
   appType: "mpa",
   worker: { format: "es", plugins: () => [withoutNode()] },
-  test: { include: ["tests/**/*.test.ts"] },
+  test: { include: ["tests/**/*.test.ts"], testTimeout: 60_000 },
 });

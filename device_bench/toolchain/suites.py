@@ -1,6 +1,7 @@
 """The apps' own tests over apps/golden, and their formatters, with the toolchains in the cache folder.
 
-`python -m device_bench.toolchain.suites swift kotlin` is what `make apps-swift` and `make apps-kotlin` run.
+`python -m device_bench.toolchain.suites swift kotlin web` is what `make apps-swift`, `make apps-kotlin` and
+`make apps-web` run.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 
-from device_bench.toolchain import kotlin, once, swift
+from device_bench.toolchain import kotlin, once, swift, web
 from pipeline import console
 from pipeline.types import Silent, UsageError, VerificationFailed
 
@@ -64,6 +65,17 @@ def kotlin_suite(cache: Path, apps: Path = APPS, tests: Sequence[str] = TESTS) -
     return _passed(tools.test(tests, classpath, given), "JUnit")
 
 
+def web_suite(_: Path, apps: Path = APPS) -> str:
+    """What Vitest said of the web app, browser tests aside. Raises VerificationFailed with its complaints."""
+    folder = web.here(apps / "web")
+    return _passed(web.run(folder, ["npx", "vitest", "run", "--exclude", "tests/browser/**"]), "vitest")
+
+
+def web_check(_: Path, apps: Path = APPS) -> None:
+    """Raises VerificationFailed with the first lines that TypeScript's compiler or Biome complain of."""
+    _passed(web.run(web.here(apps / "web"), ["npm", "run", "--silent", "check"]), "npm run check")
+
+
 def compared(said: str) -> int:
     """How many cases and folders a suite says that it compared."""
     return sum(int(found["cases"] or found["compared"]) for found in COMPARED.finditer(said))
@@ -81,6 +93,7 @@ def _passed(ran: subprocess.CompletedProcess[str], what: str) -> str:
 SUITES: dict[str, tuple[Callable[[Path], object], ...]] = {
     "swift": (lambda cache: swift.unpack(cache, Silent()), swift_suite, swift_format),
     "kotlin": (lambda cache: kotlin.unpack(cache, Silent()), kotlin_suite),
+    "web": (lambda cache: web.install(APPS / "web", cache, Silent()), web_suite, web_check),
 }
 """Name → what is done for it, in order: the toolchain is fetched where it is not there yet."""
 
