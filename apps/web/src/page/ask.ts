@@ -119,7 +119,7 @@ function busy(isBusy: boolean): void {
   from.hidden = true;
   to.hidden = false;
   if (hadFocus) {
-    to.focus();
+    to.focus({ preventScroll: true });
   }
   if (isBusy) {
     announce("Working on it");

@@ -180,7 +180,7 @@ function busy(isBusy: boolean): void {
   start.hidden = isBusy;
   stop.hidden = !isBusy;
   if (hadFocus) {
-    (isBusy ? stop : start).focus();
+    (isBusy ? stop : start).focus({ preventScroll: true });
   }
 }
 

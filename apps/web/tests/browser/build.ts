@@ -19,7 +19,10 @@ declare module "vitest" {
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = await mkdtemp(join(tmpdir(), "pocket-web-"));
   const built = join(folder, "built");
+  const { NODE_ENV } = process.env;
+  process.env.NODE_ENV = "production"; // Vitest's own would make it a page without its service worker
   await build({ logLevel: "error", build: { outDir: built } });
+  process.env.NODE_ENV = NODE_ENV;
   const runs = resolve(import.meta.dirname, "../../../../runs");
   project.provide("built", built);
   project.provide("pocket", process.env.POCKET_BUNDLE ?? join(runs, "pocket/tflite"));
