@@ -15,8 +15,8 @@ const card = element("answer", HTMLElement);
 /** Questions shorter than this are answered before anybody could read how far they are. */
 const SHOW_AFTER_MS = 300;
 
-/** Wires the screen. `opened` settles when a model is there; a question that was asked earlier waits for it. */
-export function startAsking(engine: Engine, opened: Promise<unknown>): void {
+/** Wires the screen. A question that is asked before a model was `opened` waits for it. */
+export function startAsking(opened: Promise<{ engine: Engine }>): void {
   let asking: AbortController | undefined;
 
   async function ask(): Promise<void> {
@@ -30,7 +30,7 @@ export function startAsking(engine: Engine, opened: Promise<unknown>): void {
     say("working-text", "Waiting for the model");
     bar.removeAttribute("value");
     try {
-      await opened;
+      const { engine } = await opened;
       say("working-text", "Reading the passage");
       const answered = await engine.ask(question.value, text, current.signal, (done, total) => {
         say("working-text", `Window ${done} of ${total}`);

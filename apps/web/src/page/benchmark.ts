@@ -9,6 +9,7 @@ import type { Engine, Model } from "../engine/client";
 import { complain } from "./ask";
 import { alert, announce, element, say } from "./elements";
 import { draw } from "./histogram";
+import type { Opened } from "./model";
 import { milliseconds } from "./numbers";
 
 const MIME = "application/json";
@@ -26,7 +27,7 @@ const download = element("download", HTMLAnchorElement);
 type Record = ReturnType<typeof measurement>;
 
 /** Wires the screen; `given` are the page's URL parameters. */
-export function startBenchmark(engine: Engine, opened: Promise<Model>, given: URLSearchParams): void {
+export function startBenchmark(opened: Promise<Opened>, given: URLSearchParams): void {
   let running: AbortController | undefined;
 
   async function bench(plan: () => Plan): Promise<void> {
@@ -35,7 +36,7 @@ export function startBenchmark(engine: Engine, opened: Promise<Model>, given: UR
     alert("");
     busy(true);
     try {
-      const model = await opened;
+      const { engine, model } = await opened;
       show(await run(engine, model, plan(), Number(lengths.value), current.signal));
       screen.dataset.state = "done";
     } catch (error) {
@@ -57,7 +58,7 @@ export function startBenchmark(engine: Engine, opened: Promise<Model>, given: UR
     announce("Cancelled");
   });
   opened.then(
-    (model) => offer(lengths, model.lengths),
+    ({ model }) => offer(lengths, model.lengths),
     () => {}, // whoever opened it has said why
   );
   if (given.has("bench")) {

@@ -8,11 +8,10 @@ import { openModel } from "./model";
 import { startOffline } from "./offline";
 
 const given = new URLSearchParams(location.search);
-const engine = startEngine();
-// the service worker first: it keeps what is loaded from then on
-const opened = startOffline(offerUpdate).then(() => openModel(engine));
-startAsking(engine, opened);
-startBenchmark(engine, opened, given);
+// the service worker first: it keeps what pages and workers load that were started after it
+const opened = startOffline(offerUpdate).then(() => openModel(startEngine()));
+startAsking(opened);
+startBenchmark(opened, given);
 opened.catch(() => {}); // openModel has said why
 addEventListener("hashchange", show);
 show();

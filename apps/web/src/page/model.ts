@@ -9,15 +9,18 @@ import { forgetModel, keepModel } from "./offline";
 const loading = element("loading", HTMLDivElement);
 const bar = element("loading-bar", HTMLProgressElement);
 
+/** An engine with its model. */
+export type Opened = { engine: Engine; model: Model };
+
 /** Opens the bundle beside the page and shows it. Rejects, after having said why, where it is refused. */
-export async function openModel(engine: Engine): Promise<Model> {
+export async function openModel(engine: Engine): Promise<Opened> {
   announce("Loading the model");
   try {
     const model = await engine.open(new URL("model/", document.baseURI).href, progress);
     describe(model);
     announce(`The model ${model.name} is ready`);
     void keepModel().then((isKept) => say("offline", isKept ? "Works offline from now on." : ""));
-    return model;
+    return { engine, model };
   } catch (error) {
     if (error instanceof Refused) {
       forgetModel();
