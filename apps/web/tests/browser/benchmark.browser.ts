@@ -11,7 +11,7 @@ let browser: Browser;
 let site: Site;
 
 beforeAll(async () => {
-  site = await serve(inject("built"), inject("tiny"));
+  site = await serve(inject("built"), inject("other"));
   browser = await launch();
 });
 

@@ -15,14 +15,14 @@ let program: string;
 
 beforeAll(async () => {
   browser = await launch();
-  manifest = await readFile(join(inject("tiny"), "manifest.json"), "utf8");
+  manifest = await readFile(join(inject("other"), "manifest.json"), "utf8");
   program = JSON.parse(manifest).program;
 });
 
 afterAll(() => browser.close());
 
 beforeEach(async () => {
-  site = await serve(inject("built"), inject("tiny"));
+  site = await serve(inject("built"), inject("other"));
   reader = await phone(browser, site.url);
 });
 
@@ -32,7 +32,7 @@ afterEach(async () => {
 });
 
 async function flipped(name: string): Promise<Uint8Array> {
-  const bytes = await readFile(join(inject("tiny"), name));
+  const bytes = await readFile(join(inject("other"), name));
   bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
   return bytes;
 }
@@ -75,7 +75,7 @@ test.each<[string, () => Promise<[string, Uint8Array | null]>, () => string]>([
   ],
   [
     "an altered manifest",
-    async () => ["manifest.json", edited('"name": "tiny"', '"name": "tine"')],
+    async () => ["manifest.json", edited('"stride": ', '"stride": 1')],
     () => "manifest.json was altered; make the bundle again",
   ],
   [
