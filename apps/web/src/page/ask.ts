@@ -97,7 +97,7 @@ function show(answered: Answered, text: string): void {
   }
   say("answer-text", best.text);
   say("confidence", percent(best.confidence));
-  element("confidence-bar", HTMLMeterElement).value = best.confidence;
+  element("confidence-bar", HTMLProgressElement).value = best.confidence;
   say("inference", `${milliseconds(answered.milliseconds.infer)} ms`);
   say("windows", String(answered.windows));
   card.hidden = false;
