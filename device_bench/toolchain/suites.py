@@ -65,10 +65,13 @@ def kotlin_suite(cache: Path, apps: Path = APPS, tests: Sequence[str] = TESTS) -
     return _passed(tools.test(tests, classpath, given), "JUnit")
 
 
-def web_suite(_: Path, apps: Path = APPS) -> str:
-    """What Vitest said of the web app, browser tests aside. Raises VerificationFailed with its complaints."""
+def web_suite(_: Path, apps: Path = APPS, tests: Sequence[str] = ()) -> str:
+    """What Vitest said of these files of tests, or of all but the browser's.
+
+    Raises VerificationFailed with the first complaints.
+    """
     folder = web.here(apps / "web")
-    return _passed(web.run(folder, ["npx", "vitest", "run", "--exclude", "tests/browser/**"]), "vitest")
+    return _passed(web.run(folder, ["npx", "vitest", "run", "--exclude", "tests/browser/**", *tests]), "vitest")
 
 
 def web_check(_: Path, apps: Path = APPS) -> None:

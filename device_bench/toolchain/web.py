@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
-from device_bench.toolchain import once
 from pipeline.types import MissingTool, Progress
 
 SETUP = "python -m device_bench setup"
 OLDEST_NODE = (20, 19)
-INSTALLED = ".installed"
-"""In node_modules: which lock file it was filled from."""
+LOCK, INSTALLED = "package-lock.json", "node_modules/.package-lock.json"
+"""What is wanted, and npm's own record of what is there."""
 
 
 def here(web: Path) -> Path:
@@ -43,7 +44,6 @@ def install(web: Path, cache: Path, progress: Progress) -> Path:
                 lines = [line for line in fetched.stdout.splitlines() if line.strip()]
                 telling = next((line for line in lines if "error" in line), lines[-1] if lines else "no word")
                 raise MissingTool(f"npm did not give the web app's packages: {telling}")
-            (web / "node_modules" / INSTALLED).write_text(_wanted(web), encoding="utf-8")
     return web
 
 
@@ -61,13 +61,21 @@ def run(web: Path, command: Sequence[str], **environment: str) -> subprocess.Com
     )
 
 
-def _wanted(web: Path) -> str:
-    return once.key((web / "package-lock.json").read_text(encoding="utf-8"))
-
-
 def _is_installed(web: Path) -> bool:
-    marker = web / "node_modules" / INSTALLED
-    return marker.is_file() and marker.read_text(encoding="utf-8") == _wanted(web)
+    """Whether all that is not for some systems only is there, as the lock file pins it."""
+    if not (web / INSTALLED).is_file():
+        return False
+    wanted, there = _packages(web / LOCK), _packages(web / INSTALLED)
+    return all(
+        name in there and there[name].get("integrity") == package.get("integrity")
+        for name, package in wanted.items()
+        if name and not package.get("optional")
+    )
+
+
+def _packages(lock: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads(lock.read_text(encoding="utf-8"))["packages"]
+    return found
 
 
 def _node() -> None:

@@ -1,7 +1,7 @@
 """Whether a browser answers as Python does: the same bundle, the same questions, the same characters.
 
-`python -m device_bench.toolchain.web_agreement BUNDLE --questions SQUAD.json …` builds the web app's engine, asks in
-headless Chromium, and compares with the answers of the bundle's own program here.
+`python -m device_bench.toolchain.web_agreement BUNDLE --questions SQUAD.json …` builds the web app's engine,
+asks in headless Chromium, and compares with the answers of the bundle's own program here.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def compare(bundle: Path, questions: Sequence[Any], cache: Path, apps: Path = AP
     """
     folder, program = web.here(apps / "web"), chromium.here(cache)
     expected = _expected(bundle, questions)
-    said = _asked(folder, program, bundle, questions)
+    said = asked(folder, program, bundle, questions)
     found = {one["id"]: one for one in said["answers"]}
     compared = []
     for question, (place, margin) in zip(questions, expected, strict=True):
@@ -118,17 +118,20 @@ def _expected(bundle: Path, questions: Sequence[Any]) -> list[tuple[Place, float
     return places
 
 
-def _asked(folder: Path, program: Path, bundle: Path, questions: Sequence[Any]) -> dict[str, Any]:
+def asked(folder: Path, program: Path, bundle: Path, questions: Sequence[Any]) -> dict[str, Any]:
+    """What tests/agreement/ask.mjs of the web app says. Raises VerificationFailed with its first error."""
     with tempfile.TemporaryDirectory(prefix="pocket-web-") as scratch:
-        asked, answers = Path(scratch) / "questions.json", Path(scratch) / "answers.json"
+        given, answers = Path(scratch) / "questions.json", Path(scratch) / "answers.json"
         listed = [{"id": q.id, "question": q.text, "passage": q.passage} for q in questions]
-        asked.write_text(json.dumps(listed), encoding="utf-8")
-        arguments = [str(path.resolve()) for path in (program, bundle, asked, answers)]
+        given.write_text(json.dumps(listed), encoding="utf-8")
+        arguments = [str(path.resolve()) for path in (program, bundle, given, answers)]
         ran = web.run(folder, ["node", "tests/agreement/ask.mjs", *arguments])
         if ran.returncode or not answers.is_file():
             lines = [line.strip() for line in ran.stdout.splitlines() if line.strip()]
-            telling = next((line for line in lines if "rror" in line), lines[-1] if lines else "no word of it")
-            raise VerificationFailed(f"the browser did not come through: {telling}")
+            telling = next(
+                (line for line in lines if line.startswith("error:")), lines[-1] if lines else "no word of it"
+            )
+            raise VerificationFailed(f"the browser did not come through: {telling.removeprefix('error: ')}")
         said: dict[str, Any] = json.loads(answers.read_text(encoding="utf-8"))
         return said
 

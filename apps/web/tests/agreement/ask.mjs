@@ -52,6 +52,9 @@ try {
     answers,
     JSON.stringify({ model, opened, times, browser: browser.version(), errors, answers: said }),
   );
+} catch (error) {
+  console.error(`error: ${error.message.replace(/^page.evaluate: (Refused: |Error: )?/, "").split("\n")[0]}`);
+  process.exitCode = 1;
 } finally {
   await browser?.close();
   await server?.close();
