@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from device_bench.toolchain import suites
-from pipeline.types import VerificationFailed
+from device_bench.toolchain import suites, web
+from pipeline.types import MissingTool, Silent, VerificationFailed
 
 GOLDEN = suites.APPS / "golden"
 
@@ -67,18 +67,24 @@ def test_a_changed_case_fails_the_web_suite(cache: Path, tmp_path: Path) -> None
         suites.web_suite(cache, apps, ["tests/bundle.test.ts"])
 
 
-@pytest.mark.parametrize("name", ["swift", "kotlin"])
-def test_a_toolchain_that_cannot_be_had_fails_with_its_name(name: str, tmp_path: Path) -> None:
-    """An empty cache, and neither Debian's packages nor npm's: `make apps` fails, and CI with it."""
+@pytest.fixture
+def offline(tmp_path: Path) -> str:
+    """A PATH on which neither Debian's packages nor npm's can be had."""
     tools = tmp_path / "bin"
     tools.mkdir()
     for tool in ("apt-get", "npm"):
         (tools / tool).write_text("#!/bin/sh\necho E: no network >&2\nexit 1\n", encoding="utf-8")
         (tools / tool).chmod(0o755)
+    return f"{tools}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("name", ["swift", "kotlin"])
+def test_a_toolchain_that_cannot_be_had_fails_with_its_name(name: str, offline: str, tmp_path: Path) -> None:
+    """With an empty cache `make apps` fails, and CI with it."""
     ran = subprocess.run(
         [sys.executable, "-m", "device_bench.toolchain.suites", name],
         cwd=suites.APPS.parent,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PATH": f"{tools}:{os.environ['PATH']}"},
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PATH": offline},
         capture_output=True,
         text=True,
         check=False,
@@ -87,3 +93,15 @@ def test_a_toolchain_that_cannot_be_had_fails_with_its_name(name: str, tmp_path:
     assert ran.stderr.startswith(f"error: {name}: ")
     assert "no network" in ran.stderr
     assert ran.stderr.count("\n") == 1
+
+
+def test_web_packages_that_cannot_be_had_are_said(
+    offline: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "web"
+    folder.mkdir()
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(suites.APPS / "web" / name, folder / name)
+    monkeypatch.setenv("PATH", offline)
+    with pytest.raises(MissingTool, match="npm did not give the web app's packages: E: no network"):
+        web.install(folder, tmp_path, Silent())
