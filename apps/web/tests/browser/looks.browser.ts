@@ -52,7 +52,7 @@ test.each(looks)("%s", async (name, look) => {
   await check("answer");
   await ask(page, "", "a passage of one's own");
   await check("refused");
-  await page.goto(`${site.url}?bench&length=128&seconds=0`);
+  await page.goto(`${site.url}?bench&seconds=0`);
   await page.locator("#benchmark-screen[data-state=done]").waitFor();
   await check("benchmark");
   expect(complaints).toEqual([]);
