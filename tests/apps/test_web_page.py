@@ -13,12 +13,12 @@ import pytest
 from transformers import AutoTokenizer
 
 from device_bench import __main__ as command_line
-from device_bench.measurement import SCHEMA, Measurement, read
+from device_bench.measurement import SCHEMA, Measurement, Validity, read, write
 from device_bench.records import multiply_adds, program_sha256, tree_bytes
+from device_bench.stats import median
 from device_bench.toolchain import chromium, suites, web
 from device_bench.validity import judge
 from pipeline import bundles
-from pipeline.report import devices
 from pipeline.tasks import question_answering, squad
 from tests.test_run import call
 
@@ -120,11 +120,17 @@ def test_the_page_judges_as_we_do(written: Measurement) -> None:
     assert written.validity == ours
 
 
-def test_the_claims_and_the_report_take_it(
-    page: Page, written: Measurement, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("is_valid", [True, False])
+def test_the_claims_take_it(
+    is_valid: bool, written: Measurement, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(command_line.main, "claims", page.measurement, "--json") == 0
+    validity = Validity(valid=is_valid, reasons=() if is_valid else ("the machine was busy",))
+    file = tmp_path / "measurement.json"
+    write(written.model_copy(update={"validity": validity}), file)
+    assert call(command_line.main, "claims", file, "--json") == 0
     said = json.loads(capsys.readouterr().out)
-    shown = said["compared"] if written.validity.valid else said["invalid"]
-    assert [one["kind"] for one in shown] == ["browser"]
-    assert devices.KINDS[written.place.kind] == "browser"
+    (shown,) = said["compared" if is_valid else "invalid"]
+    assert shown["kind"] == "browser"
+    assert not said["invalid" if is_valid else "compared"]
+    if is_valid:
+        assert shown["value"] == pytest.approx(median(written.candidate.samples_ns) / 1e6)
