@@ -23,7 +23,7 @@ type Chromium = Navigator & {
   deviceMemory?: number;
 };
 
-const browser = navigator as Chromium;
+const chromium = () => navigator as Chromium;
 
 /**
  * The browser and the device under it.
@@ -32,6 +32,7 @@ const browser = navigator as Chromium;
  * tools, an Android emulator on x86): such times are a trend at most.
  */
 export async function place(): Promise<Place> {
+  const browser = chromium();
   const data = browser.userAgentData;
   const hints = ["architecture", "bitness", "model", "platformVersion"];
   const more = (await data?.getHighEntropyValues(hints)) ?? {};
@@ -53,7 +54,9 @@ export async function place(): Promise<Place> {
 
 /** What may disturb a measurement; null where the browser does not tell. */
 export async function state(): Promise<State> {
-  const battery = await browser.getBattery?.().catch(() => undefined);
+  const battery = await chromium()
+    .getBattery?.()
+    .catch(() => undefined);
   return {
     battery_percent: battery ? Math.round(100 * battery.level) : null,
     charging: battery?.charging ?? null,
@@ -62,6 +65,7 @@ export async function state(): Promise<State> {
 
 /** What else a sceptic asks about. */
 export function circumstances(): Record<string, unknown> {
+  const browser = chromium();
   return {
     user_agent: browser.userAgent,
     platform: browser.platform,

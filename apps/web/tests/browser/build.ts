@@ -2,8 +2,8 @@
  * Builds the page once for all tests.
  *
  * BUNDLE is asked the questions of its golden.json; OTHER_BUNDLE, of another name, is the one for everything where
- * answers do not matter. Without them, those that `make counts` leaves in the runs folder. LEFT is a folder for what
- * is looked at afterwards.
+ * answers do not matter. Without them, those that `make counts` leaves in the runs folder. LEFT is a folder for the
+ * measurement.json.
  */
 
 import { access, mkdtemp, rm } from "node:fs/promises";

@@ -50,7 +50,7 @@ test("without a network it loads, answers and measures", async () => {
   await again();
   await ask(page, QUESTION);
   expect(await shown(page)).toEqual({ text, marked: text });
-  await page.goto(`${site.url}?bench&length=128&seconds=0`);
+  await page.goto(`${site.url}?bench&seconds=0`);
   await page.locator("#benchmark-screen[data-state=done]").waitFor();
   expect(await alert()).toBe("");
 });

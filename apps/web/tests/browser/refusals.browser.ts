@@ -40,19 +40,15 @@ async function flipped(name: string): Promise<Uint8Array> {
 const edited = (from: string | RegExp, to: string) => new TextEncoder().encode(manifest.replace(from, to));
 const said = () => reader.page.getByRole("alert").textContent();
 
+const task = '"task": "question-answering"';
+
 test.each<[string, () => Promise<[string, Uint8Array | null]>, () => string]>([
   [
     "an altered program",
     async () => [program, await flipped(program)],
     () => `${program} was altered; make the bundle again`,
   ],
-  [
-    "an altered tokenizer",
-    async () => ["tokenizer.json", await flipped("tokenizer.json")],
-    () => "tokenizer.json was altered; make the bundle again",
-  ],
   ["a missing file", async () => ["vocab.txt", null], () => "vocab.txt is missing; make the bundle again"],
-  ["a missing program", async () => [program, null], () => `${program} is missing; make the bundle again`],
   [
     "no manifest",
     async () => ["manifest.json", null],
@@ -65,23 +61,13 @@ test.each<[string, () => Promise<[string, Uint8Array | null]>, () => string]>([
   ],
   [
     "another task",
-    async () => ["manifest.json", edited('"task": "question-answering"', '"task": "regression"')],
+    async () => ["manifest.json", edited(task, '"task": "regression"')],
     () => 'its task is "regression", and "question-answering" is wanted',
-  ],
-  [
-    "an unknown task",
-    async () => ["manifest.json", edited('"task": "question-answering"', '"task": "translation"')],
-    () => 'its task is "translation", not one of question-answering, text-classification, regression',
   ],
   [
     "an altered manifest",
     async () => ["manifest.json", edited('"stride": ', '"stride": 1')],
     () => "manifest.json was altered; make the bundle again",
-  ],
-  [
-    "a damaged manifest",
-    async () => ["manifest.json", new TextEncoder().encode("{")],
-    () => "manifest.json is damaged; make the bundle again",
   ],
 ])("%s is refused", async (_, change, sentence) => {
   const [name, bytes] = await change();
