@@ -15,6 +15,7 @@ from device_bench.protocol import Plan
 from device_bench.records import footprint, multiply_adds, program_sha256
 from device_bench.session import DeviceError
 from device_bench.toolchain import suites
+from device_bench.validity import judge
 from pipeline import bundles
 from pipeline.bundles import Bundle
 from pipeline.types import Silent
@@ -69,8 +70,10 @@ def test_device_bench_reads_what_the_app_measures(app: list[str], documents: Pat
     assert all(ns > 64_000 for one in found.programs for ns in one.samples_ns)
     assert found.protocol.processes == "app"
     assert found.before.thermal == "nominal"
-    assert sample_app.placed(found).validity.reasons[0] == "asked for 0.05 s; 10 s are the least"
-    assert found.validity.reasons == ("asked for 0.05 s; 10 s are the least",)
+    # on a busy machine its times vary, too, and then both say so
+    judged = judge(found.place, found.protocol, found.programs, found.before, found.after)
+    assert "asked for 0.05 s; 10 s are the least" in found.validity.reasons
+    assert set(found.validity.reasons) == {one for one in judged.reasons if not one.startswith("the ratio")}
     assert [file.name for file in folder.iterdir() if file.is_dir()] == []
     assert not left.exists()
 
