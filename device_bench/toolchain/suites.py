@@ -22,8 +22,8 @@ CACHE = Path(platformdirs.user_cache_dir("pocket-distil"))
 MODULES = ("bundle", "text")
 """Of apps/android, each built upon those before it."""
 TESTS = ("pocket.bundle.GoldenBundleTest", "pocket.text.GoldenTextTest")
-STUBS = ("CoreML", "ExecuTorch", "Accessibility", "UIKit", "SwiftUI", "Charts")
-APPLE_LAYERS = ("PocketEngine", "PocketBench")
+STUBS = ("CryptoKit", "CoreML", "ExecuTorch", "Accessibility", "UIKit", "SwiftUI", "Charts")
+APPLE_LAYERS = ("PocketBundle", "PocketEngine", "PocketBench")
 """Of apps/ios, those that import what only Apple has, or are built upon one that does."""
 DRY_BENCH = "pocket-bench-dry"
 """Of apps/ios."""
