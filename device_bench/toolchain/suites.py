@@ -31,8 +31,8 @@ TESTS = (
     "pocket.ask.QuestionAnswererTest",
     "pocket.bench.BenchmarkTest",
 )
-STUBS = ("CoreML", "ExecuTorch", "Accessibility", "UIKit", "SwiftUI", "Charts")
-APPLE_LAYERS = ("PocketEngine", "PocketBench")
+STUBS = ("CryptoKit", "CoreML", "ExecuTorch", "Accessibility", "UIKit", "SwiftUI", "Charts")
+APPLE_LAYERS = ("PocketBundle", "PocketEngine", "PocketBench")
 """Of apps/ios, those that import what only Apple has, or are built upon one that does."""
 DRY_BENCH = "pocket-bench-dry"
 """Of apps/ios."""

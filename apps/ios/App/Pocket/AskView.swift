@@ -22,6 +22,7 @@ struct AskView: View {
           }
         }
       }
+      .scrollDismissesKeyboard(.interactively)
       .navigationTitle("Pocket")
       .toolbar { SampleMenu(ask: ask) }
     }
@@ -75,11 +76,12 @@ private struct PassageSection: View {
 private struct QuestionSection: View {
   @Environment(ModelStore.self) private var model
   @Bindable var ask: AskModel
+  @FocusState private var isTyping: Bool
 
   var body: some View {
     Section("Question") {
-      TextField("What do you want to know?", text: $ask.question, axis: .vertical)
-        .lineLimit(1...4)
+      TextField("What do you want to know?", text: $ask.question)
+        .focused($isTyping)
         .submitLabel(.search)
         .onSubmit(send)
         .accessibilityLabel("Question")
@@ -103,6 +105,7 @@ private struct QuestionSection: View {
   }
 
   private func send() {
+    isTyping = false
     if case .ready(let answerer) = model.state { ask.ask(answerer) }
   }
 }

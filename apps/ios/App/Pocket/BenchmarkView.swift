@@ -29,7 +29,7 @@ struct BenchmarkView: View {
             )
           }
           .onAppear {
-            length = lengths(of: answerer).last { $0 <= 128 } ?? lengths(of: answerer)[0]
+            if !lengths(of: answerer).contains(length) { length = lengths(of: answerer)[0] }
           }
         } else {
           ModelSection()
@@ -60,7 +60,8 @@ struct BenchmarkView: View {
   /// The lengths that the program was made for; of one that takes any, a few.
   private func lengths(of answerer: QuestionAnswerer) -> [Int] {
     let lengths = answerer.bundle.lengths
-    return lengths.count <= 8 ? lengths : lengths.filter { [64, 128, 256, 384].contains($0) }
+    let usual = lengths.filter { [64, 128, 256, 384].contains($0) }
+    return lengths.count <= 8 || usual.isEmpty ? lengths : usual
   }
 }
 

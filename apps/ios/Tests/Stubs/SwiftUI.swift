@@ -86,6 +86,17 @@ public struct WindowGroup: Scene {
   { fatalError() }
 }
 
+@propertyWrapper public struct FocusState<Value: Hashable> {
+  public init() where Value == Bool {}
+  public var wrappedValue: Value {
+    get { fatalError() }
+    nonmutating set {}
+  }
+  public var projectedValue: Binding { fatalError() }
+
+  public struct Binding {}
+}
+
 @propertyWrapper public struct Environment<Value> {
   public init(_ path: KeyPath<EnvironmentValues, Value>) {}
   public init(_ type: Value.Type) where Value: AnyObject & Observable {}
@@ -250,6 +261,7 @@ public struct Label: View {
 public enum Axis { case horizontal, vertical }
 
 public struct TextField: View {
+  public init(_ title: LocalizedStringKey, text: Binding<String>) {}
   public init(_ title: LocalizedStringKey, text: Binding<String>, axis: Axis) {}
   public var body: Never { return fatalError() }
 }
@@ -305,6 +317,9 @@ public struct EnabledTextSelectability: TextSelectability {}
 extension TextSelectability where Self == EnabledTextSelectability {
   public static var enabled: Self { Self() }
 }
+public struct ScrollDismissesKeyboardMode: Sendable {
+  public static let interactively = ScrollDismissesKeyboardMode()
+}
 public struct SubmitLabel: Sendable {
   public static let search = SubmitLabel()
 }
@@ -317,6 +332,8 @@ extension View {
   ) -> some View { Stub() }
   public func onAppear(perform action: (() -> Void)? = nil) -> some View { Stub() }
   public func onSubmit(_ action: @escaping () -> Void) -> some View { Stub() }
+  public func focused(_ condition: FocusState<Bool>.Binding) -> some View { Stub() }
+  public func scrollDismissesKeyboard(_ mode: ScrollDismissesKeyboardMode) -> some View { Stub() }
   public func tabItem<V: View>(@ViewBuilder _ label: () -> V) -> some View { Stub() }
   public func navigationTitle(_ title: LocalizedStringKey) -> some View { Stub() }
   public func toolbar<Content: View>(@ViewBuilder content: () -> Content) -> some View { Stub() }

@@ -30,5 +30,6 @@ let bench = HeadlessBench(
       program: Dry(), loadNanoseconds: 1000, delegate: "Core ML", delegateIsKnown: true,
       unitsGot: units.rawValue)
   },
+  pause: .milliseconds(20),
   say: { line in FileHandle.standardOutput.write(Data("\(line)\n".utf8)) })
 exit(await bench.run(CommandLine.arguments))
