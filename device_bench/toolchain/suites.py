@@ -22,8 +22,8 @@ CACHE = Path(platformdirs.user_cache_dir("pocket-distil"))
 MODULES = ("bundle", "text", "ask", "bench")
 """Of apps/android, each built upon those before it: all that needs no Android."""
 ANDROID_MODULES = ("text", "ask", "bench", "engine", "app")
-"""Of apps/android, those that are compiled against android.jar, some only to see that Android has what they use.
-:bundle is not: it uses java.nio.file, which Android has from API 26 on, and this android.jar is older."""
+"""Of apps/android, those that are compiled against android.jar, the first only to see that Android has what
+they use. :bundle is not: it uses java.nio.file, which Android has from API 26 on, and this jar is older."""
 TESTS = (
     "pocket.bundle.GoldenBundleTest",
     "pocket.bundle.ShippedBundleTest",
