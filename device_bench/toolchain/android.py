@@ -1,7 +1,7 @@
 """What compiles the Android app where Google's SDK and Maven repositories cannot be reached: Debian's packages.
 
 android.jar is API 23's, the newest that Debian has; what the app uses beyond it is declared among the stubs of
-its test tree, as are LiteRT and ExecuTorch. Resources are compiled against API 34's. Gradle builds the app.
+its test tree, as are LiteRT and ExecuTorch. Resources are compiled against API 33's. Gradle builds the app.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RESOURCES = debian.Source(suite="trixie", architecture="amd64")
 RESOURCES_PACKAGES = ("aapt", "android-framework-res", "base-files")
 FRAMEWORK = "/usr/share/android-framework-res/framework-res.apk"
 AAPT = "/usr/bin/aapt2"
-MIN_SDK, TARGET_SDK = "26", "34"
+MIN_SDK, TARGET_SDK = "26", "33"
 """The app's, and that of the framework's resources; Gradle's target is newer."""
 MEMORY = "-Xmx1g"
 

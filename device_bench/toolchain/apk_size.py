@@ -103,7 +103,7 @@ def build(cache: Path, bundle: Path | None, out: Path, apps: Path = suites.APPS)
     with tempfile.TemporaryDirectory(prefix="apk-") as work:
         own = Path(work) / "own"
         tested = {file.stem for file in sources.glob("*/src/test/kotlin/**/*.kt")}
-        for root, packages in ((plain, ("pocket",)), (made / "classes", ("pocket", "org/pocketdistil"))):
+        for root, packages in ((plain, ("pocket/bundle",)), (made / "classes", ("pocket", "org/pocketdistil"))):
             for file in (file for package in packages for file in (root / package).rglob("*.class")):
                 if file.stem.partition("$")[0].removesuffix("Kt") not in tested:
                     target = own / file.relative_to(root)

@@ -98,20 +98,24 @@ class MainActivity : Activity() {
             view<TextView>(R.id.model).text =
                 getString(R.string.model, state.model.name, megabytes, state.model.runtime)
         }
-        answer.text =
+        say(
             when (state) {
                 State.Loading -> getString(R.string.loading)
                 is State.Refused -> getString(R.string.refused, state.why)
                 is State.Ready -> ""
-                is State.Asking ->
-                    if (state.windows > 1) {
-                        getString(R.string.asking_windows, state.done, state.windows)
-                    } else {
-                        getString(R.string.asking)
-                    }
+                is State.Asking -> {
+                    if (state.windows > 1) details.text = getString(R.string.part, state.done, state.windows)
+                    getString(R.string.asking)
+                }
                 is State.NotAnswered -> state.why
                 is State.Answered -> if (state.passage == passage.text.toString()) showReply(state) else ""
-            }
+            },
+        )
+    }
+
+    /** A live region speaks whatever is set, be it the same. */
+    private fun say(text: String) {
+        if (answer.text.toString() != text) answer.text = text
     }
 
     /** The answer; around it, how sure the model is, how long it took, and where it was found. */
