@@ -1,6 +1,6 @@
 # make run · make test · make lint · make format · make bench · make bench-export ·
-# make bench-device · make bench-distil · make counts · make apps-swift · make apps-kotlin. Each sets up what
-# it needs in .venv.
+# make bench-device · make bench-distil · make counts · make apps, or apps-swift, apps-kotlin, apps-web · make web.
+# Each sets up what it needs in .venv.
 PYTHON ?= python3.11
 TORCH := 2.13.0
 VENV := .venv
@@ -10,7 +10,8 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 ADB_BUNDLE ?= runs/tiny/tflite
 
-.PHONY: run test lint format bench bench-export bench-device bench-distil counts apps-swift apps-kotlin clean
+.PHONY: run test lint format bench bench-export bench-device bench-distil counts \
+	apps apps-swift apps-kotlin apps-web web clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.coreml
@@ -67,11 +68,23 @@ adb-loop: $(VENV)/.all
 		$(BIN)/python -m device_bench run --bundle $(ADB_BUNDLE) --baseline none --device adb
 
 # The apps' own tests over apps/golden, and their formatters; no phone and no emulator of one.
-apps-swift apps-kotlin: apps-%: $(VENV)/.all
+apps: $(VENV)/.all
+	$(BIN)/python -m device_bench.toolchain.suites
+
+apps-swift apps-kotlin apps-web: apps-%: $(VENV)/.all
 	$(BIN)/python -m device_bench.toolchain.suites $*
+
+# The web app at an address that it prints; where it has no bundle yet, with pocket's.
+web: $(VENV)/.all apps/web/node_modules/.package-lock.json
+	@[ -f apps/web/public/model/manifest.json ] || $(BIN)/python -m pipeline.run --recipe pocket --target tflite --app web
+	cd apps/web && npm run build && npm run preview
+
+apps/web/node_modules/.package-lock.json: apps/web/package-lock.json
+	cd apps/web && npm ci --ignore-scripts --no-audit --no-fund
 
 clean:
 	rm -rf $(VENV) runs
+	rm -rf apps/ios/App/model apps/android/app/src/main/assets/model apps/web/public/model apps/*/.model.*
 
 # torch comes first and alone, so that no other package can pull in another build of it. Without a GPU its
 # CPU build is asked for; where the package registry has none, the usual build is taken.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from device_bench.protocol import LONG, STANDARD, Plan
 from device_bench.records import check_length, check_pairs, precision_of, runs_at
 from pipeline import bundles, console
 from pipeline.bundles import Bundle
-from pipeline.store import MANIFEST
 from pipeline.types import UsageError
 
 RunnerKind = Literal["native", "python", "app"]
@@ -158,9 +156,8 @@ def opened(folder: Path) -> Bundle:
     Raises UsageError or VerificationFailed.
     """
     bundle = bundles.read(folder)
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    if not manifest.get("verified", True) and not bundle.random_weights:
-        why = manifest.get("why_not_verified", "its manifest does not say why")
+    if bundle.why_not_verified and not bundle.random_weights:
+        why = bundle.why_not_verified
         raise UsageError(f"{folder} is not verified ({why}); what is not known to be right is not measured")
     precision_of(bundle)
     return bundle

@@ -55,6 +55,8 @@ class Bundle:
     seal: str
     precision: Literal["int8", "float32"] | None = None
     """Of its linears; None in bundles made before manifests said so."""
+    why_not_verified: str | None = None
+    """None: its program was run and passed verification."""
     random_weights: bool = False
     """True: made for size and latency only, its answers mean nothing."""
     parameters: int | None = None
@@ -117,6 +119,7 @@ def read(folder: Path, wanted: str | None = None) -> Bundle:
             lengths=_lengths(manifest["lengths"]),
             seal=str(manifest[SEAL]),
             precision=manifest.get("precision"),
+            why_not_verified=_why_not_verified(manifest),
             random_weights=bool(manifest.get("random_weights", False)),
             parameters=manifest.get("parameters"),
             multiply_adds=MultiplyAdds(**manifest["multiply_adds"]) if "multiply_adds" in manifest else None,
@@ -192,6 +195,13 @@ def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError
     return value
+
+
+def _why_not_verified(manifest: Mapping[str, Any]) -> str | None:
+    """Older bundles do not say; all of them were verified."""
+    if manifest.get("verified", True):
+        return None
+    return str(manifest.get("why_not_verified", "its manifest does not say why"))
 
 
 def _task(manifest: Mapping[str, Any]) -> AnyTask:

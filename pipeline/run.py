@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pipeline import console, distributed, flags
+from pipeline import apps, console, distributed, flags
 from pipeline import recipe as recipes
 from pipeline.types import UsageError
 
@@ -39,16 +39,17 @@ def main() -> None:
     from pipeline.store import Store
 
     chosen = [exporters.get(target) for target in exporters.parse_targets(given.target)]
+    drops = apps.planned(given.app, chosen, recipe, given.app_folder) if given.app is not None else ()
     out = given.out or Path("runs") / recipe.name
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file; give a folder")
     store = Store(given.store, seed=recipe.seed, shipped=Pretrained(), fresh=given.fresh)
     run = Run(recipe, store, screen, dry=given.dry_run)
     screen.print(f"[bold]{recipe.name}[/]: {recipe.description}")
-    make_all(run, chosen, out)
+    make_all(run, chosen, out, drops)
 
 
-def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
+def make_all(run: Run, chosen: Sequence[Exporter], out: Path, drops: Sequence[apps.Drop] = ()) -> None:
     """The pipeline, stage by stage: this is the page to read."""
     from pipeline import chain, programs, stages
 
@@ -71,11 +72,11 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
     )
     references = programs.references(run, [exporter.activations for exporter in chosen], material)
 
-    verified = {}
+    verified, bundled = {}, {}
     for exporter in chosen:
         target = exporter.target
         made = programs.made(run, exporter, material, references)
-        verified[target] = made.verified
+        verified[target], bundled[target] = made.verified, made.bundle
         run.timed(target, programs.timed(run, exporter, material, made.program))
         run.deliver(target, made.program, made.verified, made.bundle, out)
     agreement = stages.Agree(
@@ -83,6 +84,7 @@ def make_all(run: Run, chosen: Sequence[Exporter], out: Path) -> None:
     )
     run.compared(run(agreement), out)
     run.finish(out)
+    run.drop(drops, bundled)
 
 
 def _flags() -> argparse.ArgumentParser:
@@ -94,6 +96,14 @@ def _flags() -> argparse.ArgumentParser:
     )
     parser.add_argument("--target", default="coreml", help="a target, a comma list, or all (default: coreml)")
     parser.add_argument("--out", type=Path, help="bundles and report go here (default: runs/RECIPE)")
+    parser.add_argument(
+        "--app",
+        metavar="APP",
+        help=f"an app that gets its bundle: {', '.join(apps.APPS)}, or a comma list",
+    )
+    parser.add_argument(
+        "--app-folder", metavar="FOLDER", type=Path, help="where the apps are (default: apps of this clone)"
+    )
     parser.add_argument("--list-recipes", action="store_true", help="name the shipped recipes and stop")
     parser.add_argument("--dry-run", action="store_true", help="show the plan and what would be reused")
     flags.add(parser)

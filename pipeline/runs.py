@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import tomli_w
 from rich.console import Console
 
 from exporters.base import Exporter
-from pipeline import console, distributed, stages
+from pipeline import apps, console, distributed, stages
 from pipeline.estimate import UNMADE, calibration
 from pipeline.recipe import Recipe
 from pipeline.report import devices, page, saved, table
@@ -204,6 +205,16 @@ class Run:
                 note=f"not run: {not_run}" if not_run else note,
             )
         )
+
+    def drop(self, drops: Sequence[apps.Drop], bundles: Mapping[str, Artifact]) -> None:
+        """Gives apps their bundles, by target, and says where they went and what to do next."""
+        for drop in drops:
+            if self.dry:
+                self.screen.print(f"  app {drop.app:28}would get {drop.target} in {drop.place}", markup=False)
+                continue
+            apps.put(drop, bundles[drop.target].path / FOLDER)
+            self.screen.print(f"app     {drop.app:18}{drop.place}", markup=False)
+            self.screen.print(f"next    {drop.app:18}{drop.then}", markup=False)
 
     def finish(self, out: Path) -> None:
         """Writes the report, prints the table and says where everything is."""

@@ -204,6 +204,28 @@ def test_a_second_run_reuses_every_stage(done: Done, tmp_path: Path, capfd: pyte
     assert hash_tree(tmp_path / "again" / "tflite") == hash_tree(done.bundle)
 
 
+def test_apps_get_the_bundle_and_a_dry_run_says_so(
+    done: Done, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "apps", tmp_path / "again"
+    flags = ("--app", "web,android", "--app-folder", str(folder))
+    for app in ("android", "web"):
+        (folder / app).mkdir(parents=True)
+    with captured(capfd) as said:
+        assert make(done.store, out, "--dry-run", *flags) == 0
+    assert f"would get tflite in {folder}/web/public/model\n" in said[0]
+    assert set(folder.rglob("*")) == {folder / "android", folder / "web"}
+    with captured(capfd) as said:
+        assert make(done.store, out, *flags) == 0
+    places = {"web": "public/model", "android": "app/src/main/assets/model"}
+    for app, place in places.items():
+        assert re.search(rf"^app +{app} +{re.escape(str(folder / app / place))}$", said[0], re.M)
+        assert re.search(rf"^next +{app} +\S", said[0], re.M)
+        assert hash_tree(folder / app / place) == hash_tree(done.bundle)
+        assert os.listdir(folder / app) == [Path(place).parts[0]]
+    assert (out / "tflite" / "manifest.json").is_file()
+
+
 def test_fresh_makes_everything_again_to_the_same_bytes(
     done: Done, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

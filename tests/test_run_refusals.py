@@ -76,6 +76,17 @@ def test_a_recipe(old: str, new: str, said: str, refused: Callable[..., str], tm
         (("--teacher", "./nowhere"), "checkpoint folder nowhere does not exist; check the path"),
         (("--teacher", "some/model"), "model 'some/model' is neither a folder here nor to be had from"),
         (("--student", "./nowhere"), "checkpoint folder nowhere does not exist; check the path"),
+        (("--app", "phone"), "unknown app 'phone'; apps are ios, android, web"),
+        (("--app", "ios"), "app ios takes target coreml, not tflite: give it with --target"),
+        (
+            ("--target", "all", "--app", "android"),
+            "names executorch and tflite: leave all but one out",
+        ),
+        (("--app", "android", "--app-folder", "nowhere"), "there is no nowhere/android; run from a clone"),
+        (
+            ("--recipe", "sst2", "--app", "android"),
+            'its task is "text-classification", and',
+        ),
     ],
 )
 def test_a_flags_value(flags: tuple[str, ...], said: str, refused: Callable[..., str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import json
 import re
 import shlex
 import subprocess
@@ -15,10 +16,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.apps import APPS
+
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-NOT_YET = ("apps/android", "apps/ios")
-"""Paths that a step may name before they are there, behind a condition that looks for them."""
+BUILDS = {"web": "npm run build", "android": ":app:assembleDebug", "ios": "apps/ios/build.sh"}
 
 
 def workflow(path: Path) -> dict[str, Any]:
@@ -42,8 +44,17 @@ def wrong(words: list[str]) -> str | None:
         targets = [word for word in words[1:] if "=" not in word and not word.startswith("-")]
         return next((f"make {target}" for target in targets if target not in make_targets()), None)
     if words[0].startswith((".ci/", "apps/")):
-        there = words[0].startswith(NOT_YET) or (ROOT / words[0]).is_file()
-        return None if there else words[0]
+        return None if (ROOT / words[0]).is_file() else words[0]
+    if words[0] == "gradle":
+        settings = (ROOT / words[words.index("--project-dir") + 1] / "settings.gradle.kts").read_text(
+            encoding="utf-8"
+        )
+        modules = [word.rpartition(":")[0] for word in words if word.startswith(":")]
+        return next((f"gradle {module}" for module in modules if f'"{module}"' not in settings), None)
+    if words[:2] == ["npm", "run"]:
+        folder = ROOT / words[words.index("--prefix") + 1]
+        scripts = json.loads((folder / "package.json").read_text(encoding="utf-8"))["scripts"]
+        return None if words[2] in scripts else f"npm run {words[2]}"
     if words[:2] == [".venv/bin/python", "-m"]:
         return wrong_module(words[2], words[3:])
     return None
@@ -96,6 +107,8 @@ def test_a_workflow_calls_only_what_exists(path: Path) -> None:
         "make tset",
         "make lint PYTHON=python3.11 nothing",
         ".ci/rnu",
+        "npm run biuld --prefix apps/web",
+        "gradle --project-dir apps/android :ap:assembleDebug",
         ".venv/bin/python -m exporters.coreml_chekc runs/pocket/coreml",
         ".venv/bin/python -m pipeline.run --targets tflite",
         ".venv/bin/python -m device_bench rnu --bundle x",
@@ -117,15 +130,24 @@ def test_a_workflow_may_only_read_and_always_ends(path: Path) -> None:
         assert all(re.fullmatch(r"[0-9a-f]{40}", commit) for _, _, commit in names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_an_app_that_is_not_there_yet_is_asked_for_first(path: Path) -> None:
-    document = workflow(path)
-    for job in document["jobs"].values():
-        guarded = "needs.look.outputs" in str(job.get("if", ""))
-        for step in job["steps"]:
-            text = str(step.get("run", "")) + str(step.get("with", ""))
-            if any(path in text for path in NOT_YET):
-                assert guarded or "hashFiles" in str(step.get("if", "")), step
+@pytest.mark.parametrize(
+    ("name", "targets", "app"),
+    [
+        ("linux", {"tflite"}, "web"),
+        ("android", {"tflite", "executorch"}, "android"),
+        ("macos", {"coreml"}, "ios"),
+    ],
+)
+def test_every_app_is_built_with_the_model_in_it(name: str, targets: set[str], app: str) -> None:
+    (job,) = workflow(ROOT / ".github" / "workflows" / f"{name}.yml")["jobs"].values()
+    lines = [" ".join(shlex.split(step.get("run", ""))) for step in job["steps"]]
+    (dropped,) = (number for number, line in enumerate(lines) if f"--app {app}" in line)
+    (built,) = (number for number, line in enumerate(lines) if BUILDS[app] in line)
+    assert dropped < built
+    given = re.search(r"--target (\S+)", lines[dropped])
+    assert given
+    asked = job["strategy"]["matrix"]["target"] if given[1] == "$TARGET" else [given[1]]
+    assert set(asked) == targets <= set(APPS[app].targets)
 
 
 def test_figures_that_are_no_phones_say_so() -> None:

@@ -16,5 +16,5 @@ dependencyResolutionManagement {
 
 rootProject.name = "pocket"
 
-// The layers, from the bottom: what a bundle is, what text becomes, and later what runs it and what shows it.
-include(":bundle", ":text")
+// The layers: what a bundle is, what text becomes, how a question is asked; the runtimes, and what is measured; the app.
+include(":bundle", ":text", ":ask", ":engine", ":bench", ":app")

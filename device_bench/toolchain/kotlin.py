@@ -26,6 +26,8 @@ JUNIT_PACKAGES = ("junit4", "libhamcrest-java")
 OLDEST_JAVA = 17
 QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx1g")
 """The compiler is done before a thorough just-in-time compiler would pay."""
+FOR_DX = ("-jvm-target", "1.8", "-Xlambdas=class", "-Xsam-conversions=class")
+"""Debian's dx knows Java 8 at most, and no lambdas that are made at run time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +50,16 @@ class Kotlin:
         out: Path,
         *,
         classpath: Sequence[Path] = (),
+        android: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Compiles for Java 17, warnings being errors."""
-        jars = ":".join(map(str, (self.standard_library, *classpath)))
+        """Compiles to class files that dx can read, warnings being errors.
+
+        With `android`, an android.jar, there is no other library of Java than what that has.
+        """
+        jdk = () if android is None else ("-no-jdk",)
+        jars = ":".join(map(str, (self.standard_library, *classpath, *((android,) if android else ()))))
         compiler = [self.java, *QUICK, "-cp", str(self.library / "*")]
-        options = ["-no-stdlib", "-no-reflect", "-Werror", "-jvm-target", "17", "-cp", jars]
+        options = ["-no-stdlib", "-no-reflect", *jdk, "-Werror", *FOR_DX, "-cp", jars]
         return _run(
             [
                 *compiler,

@@ -8,7 +8,18 @@ from pathlib import Path
 
 from device_bench import native_runners
 from device_bench.android import adb
-from device_bench.toolchain import counter, kotlin, phone, swift, tools, wheels
+from device_bench.toolchain import (
+    android,
+    chromium,
+    counter,
+    kotlin,
+    phone,
+    suites,
+    swift,
+    tools,
+    web,
+    wheels,
+)
 from pipeline.types import MissingTool, Progress
 
 
@@ -77,6 +88,24 @@ def _kotlin(setup: Setup) -> tuple[Path, ...]:
         return ()
 
 
+def _android(setup: Setup) -> tuple[Path, ...]:
+    try:
+        sdk = android.unpack(setup.cache, setup.progress, setup.mirror)
+    except MissingTool as reason:
+        setup.progress.say(f"left out android.jar, aapt2 and dx, which the Android app's tests need: {reason}")
+        return ()
+    return (sdk.jar, sdk.resources)
+
+
+def _web(setup: Setup) -> tuple[Path, ...]:
+    try:
+        program = chromium.unpack(setup.cache, setup.progress, setup.mirror)
+        return (web.install(suites.APPS / "web", setup.cache, setup.progress), program)
+    except MissingTool as reason:
+        setup.progress.say(f"left out Node.js' packages and Chromium, which the web app's tests need: {reason}")
+        return ()
+
+
 def _installed(setup: Setup) -> list[wheels.Runtime]:
     """Runtimes whose package is installed; the others are named."""
     found = []
@@ -99,5 +128,7 @@ STEPS: tuple[Step, ...] = (
     Step(name="adb, and an arm64 phone for it", make=_phone),
     Step(name="Swift", make=_swift),
     Step(name="Kotlin", make=_kotlin),
+    Step(name="android.jar, aapt2 and dx", make=_android),
+    Step(name="Chromium, and the web app's packages", make=_web),
 )
 """In the order in which they need each other."""

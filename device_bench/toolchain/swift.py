@@ -16,6 +16,7 @@ SUITE = "trixie"
 PACKAGES = ("base-files", "libc6-dev", "libstdc++-14-dev", "swiftlang")
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 SWIFT = "/usr/libexec/swift/bin/swift"
+SWIFTC = f"{SWIFT}c"
 
 
 def unsuited() -> str | None:
@@ -43,12 +44,12 @@ def unpack(cache: Path, progress: Progress, mirror: str | None = None) -> Path:
 
 
 def run(
-    root: Path, shared: Sequence[Path], scratch: Path, arguments: Sequence[str]
+    root: Path, shared: Sequence[Path], scratch: Path, arguments: Sequence[str], program: str = SWIFT
 ) -> subprocess.CompletedProcess[str]:
     """`swift ARGUMENTS` in the first of these folders, all at their own paths; its home is `scratch`."""
     scratch.mkdir(parents=True, exist_ok=True)
     environment = {"HOME": str(scratch), "PATH": f"{Path(SWIFT).parent}:/usr/bin:/bin"}
-    return chroot.run(root, [*shared, scratch], [SWIFT, *arguments], environment)
+    return chroot.run(root, [*shared, scratch], [program, *arguments], environment)
 
 
 def _source(mirror: str | None) -> debian.Source:

@@ -32,6 +32,13 @@ public struct ModelBundle: Sendable {
   public let seal: String
   /// Of all files together.
   public let sizeBytes: Int
+  public let files: [File]
+  /// Of its linears, "int8" or "float32"; nil in bundles made before manifests said so.
+  public let precision: String?
+  /// Made to compare size and latency with; its answers mean nothing.
+  public let hasRandomWeights: Bool
+  public let parameters: Int?
+  public let multiplyAdds: MultiplyAdds?
 
   /// Reads the manifest and compares every file with it.
   ///
@@ -40,7 +47,8 @@ public struct ModelBundle: Sendable {
   public init(folder: URL, wanted: ModelTask.Kind? = nil) throws {
     let (manifest, kind) = try ModelBundle.manifest(in: folder, wanted: wanted)
     let files = manifest["files"]?.members ?? [:]
-    sizeBytes = try ModelBundle.check(files, in: folder)
+    self.files = try ModelBundle.check(files, in: folder)
+    sizeBytes = self.files.reduce(0) { $0 + $1.sizeBytes }
     guard let name = manifest["name"]?.text, let target = manifest["target"]?.text,
       let program = manifest["program"]?.text
     else { throw BundleRefused.lacksField }
@@ -64,6 +72,10 @@ public struct ModelBundle: Sendable {
     isVerified = manifest["verified"]?.flag ?? true
     whyNotVerified = manifest["why_not_verified"]?.text
     seal = manifest["seal"]?.text ?? ""
+    precision = manifest["precision"]?.text
+    hasRandomWeights = manifest["random_weights"]?.flag ?? false
+    parameters = manifest["parameters"]?.whole
+    multiplyAdds = manifest["multiply_adds"].flatMap(MultiplyAdds.init)
   }
 
   /// The shortest length that holds so many tokens; nil when none does.
@@ -73,6 +85,36 @@ public struct ModelBundle: Sendable {
 
   public func url(of name: String) -> URL {
     folder.appendingPathComponent(name)
+  }
+}
+
+extension ModelBundle {
+  /// One file of the folder, as it was found and checked.
+  public struct File: Sendable {
+    public let name: String
+    public let sha256: String
+    public let sizeBytes: Int
+  }
+
+  /// Multiplications of one inference's matrix products, each with its addition.
+  public struct MultiplyAdds: Sendable {
+    let perToken: Int
+    let perPair: Int
+    let perWindow: Int
+
+    init?(_ field: JSON) {
+      guard let perToken = field["per_token"]?.whole, let perPair = field["per_pair"]?.whole else {
+        return nil
+      }
+      self.perToken = perToken
+      self.perPair = perPair
+      perWindow = field["per_window"]?.whole ?? 0
+    }
+
+    /// Of an inference at so many tokens.
+    public func of(_ length: Int) -> Int {
+      perWindow + perToken * length + perPair * length * length
+    }
   }
 }
 
@@ -149,8 +191,9 @@ extension ModelBundle {
 // MARK: - The files
 
 extension ModelBundle {
-  /// Compares the folder with the manifest and returns the size of all files.
-  private static func check(_ expected: [ExactString: JSON], in folder: URL) throws -> Int {
+  /// Compares the folder with the manifest and returns its files, by name.
+  private static func check(_ expected: [ExactString: JSON], in folder: URL) throws -> [File] {
+    var checked: [File] = []
     let found = try Listing(folder)
     if let link = found.links.min() {
       throw BundleRefused("\(link.text) is a symbolic link; a bundle holds plain files only")
@@ -158,7 +201,7 @@ extension ModelBundle {
     let files = found.files.filter { $0.key != ExactString(manifestName) }
     for name in Set(expected.keys).union(files.keys).sorted() {
       try checkInside(name.text)
-      guard files[name] != nil else {
+      guard let sizeBytes = files[name] else {
         throw BundleRefused("\(name.text) is missing; make the bundle again")
       }
       guard let entry = expected[name] else {
@@ -169,8 +212,9 @@ extension ModelBundle {
       else {
         throw BundleRefused("\(name.text) was altered; make the bundle again")
       }
+      checked.append(File(name: name.text, sha256: hash, sizeBytes: sizeBytes))
     }
-    return files.values.reduce(0, +)
+    return checked
   }
 
   private static func checkInside(_ name: String) throws {
