@@ -15,7 +15,6 @@ export class HttpFolder implements Folder {
   constructor(
     url: string,
     private readonly onBytes: (name: string, bytes: number) => void = () => {},
-    private readonly signal?: AbortSignal,
   ) {
     this.base = new URL(url.endsWith("/") ? url : `${url}/`);
   }
@@ -23,16 +22,17 @@ export class HttpFolder implements Folder {
   /** Throws an Error whose message says what to do where the server cannot be reached or does not answer. */
   async read(name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const place = new URL(name.split("/").map(encodeURIComponent).join("/"), this.base);
-    const response = await fetch(place, { signal: this.signal ?? null }).catch((reason) => {
-      this.signal?.throwIfAborted();
-      throw new Error(`${name} could not be fetched; check the connection and try again`, { cause: reason });
-    });
+    const lost = (cause: unknown): never => {
+      throw new Error(`${name} could not be fetched; check the connection and try again`, { cause });
+    };
+    // no-cache: an older copy that the browser kept would be refused as altered
+    const response = await fetch(place, { cache: "no-cache" }).catch(lost);
     if (response.status === 404 || response.status === 410) return undefined;
     if (!response.ok) throw new Error(`${name} could not be fetched: the server said ${response.status}`);
     const parts: Uint8Array<ArrayBuffer>[] = [];
     let size = 0;
     for (const reader = response.body?.getReader(); reader; ) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch(lost);
       if (done) break;
       parts.push(value);
       size += value.length;

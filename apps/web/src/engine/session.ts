@@ -37,7 +37,7 @@ export class Session {
     const { task, program, target, files } = bundle;
     if (task.kind !== "question-answering") throw new Refused("it answers no questions");
     if (target !== TARGET) {
-      throw new Refused(`its target is ${JSON.stringify(target)}, and "${TARGET}" is wanted`);
+      throw new Refused(`${bundle.name} is for ${target}; this app runs ${TARGET}`);
     }
     const [bytes, tokenizer] = [files.get(program), files.get("tokenizer.json")];
     if (bytes === undefined) throw new Refused("its program is missing; make the bundle again");
@@ -76,7 +76,8 @@ export class Session {
   }
 
   /**
-   * Throws Refused for a text that cannot be asked about, and what `signal` says where it aborts.
+   * Throws Refused for a text that cannot be asked about and for a program that was never seen to run, and what
+   * `signal` says where it aborts.
    *
    * `onWindow` hears of every window that was run.
    */
@@ -86,6 +87,8 @@ export class Session {
     signal: AbortSignal,
     onWindow: (done: number, total: number) => void,
   ): Promise<Answered> {
+    const { verified, whyNotVerified } = this.model;
+    if (!verified) throw new Refused(`it was never verified: ${whyNotVerified ?? "it does not say why"}`);
     const started = performance.now();
     const windows = windowsOf(this.tokenizer, question, passage, this.task);
     const tokenized = performance.now();

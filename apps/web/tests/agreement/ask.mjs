@@ -7,7 +7,7 @@
 
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { chromium } from "playwright-core";
 import { build, preview } from "vite";
 
@@ -16,9 +16,7 @@ const [executable, bundle, questions, answers] = process.argv.slice(2);
 const folder = mkdtempSync(join(tmpdir(), "pocket-web-"));
 const settings = {
   root: import.meta.dirname,
-  configFile: resolve(import.meta.dirname, "../../vite.config.ts"),
-  publicDir: false,
-  logLevel: "warn",
+  configFile: join(import.meta.dirname, "vite.config.ts"),
   build: { outDir: join(folder, "dist"), emptyOutDir: true },
 };
 let server;
