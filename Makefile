@@ -76,9 +76,9 @@ web: $(VENV)/.all apps/web/node_modules/.package-lock.json
 	cd apps/web && npm run build && npm run preview
 
 # Its page in a real browser: answers of pocket's golden cases, everything else with tiny.
-apps-web-page: $(VENV)/.all apps/web/node_modules/.package-lock.json
+apps-web-page: $(VENV)/.all
 	@for recipe in pocket tiny; do [ -d runs/$$recipe/tflite ] || $(BIN)/python -m pipeline.run --recipe $$recipe --target tflite; done
-	cd apps/web && npm run test:browser
+	$(BIN)/python -m device_bench.toolchain.web_page runs/pocket/tflite runs/tiny/tflite
 
 apps/web/node_modules/.package-lock.json: apps/web/package-lock.json
 	cd apps/web && npm ci --ignore-scripts --no-audit --no-fund
