@@ -55,7 +55,7 @@ def swift_types(cache: Path, apps: Path = APPS) -> None:
     Apple's frameworks and ExecuTorch are stood for by the declarations in Tests/Stubs, so that everything is
     compiled which only a Mac can link.
     """
-    _swift(cache, apps, ["build", *_building(cache, apps)])
+    _swift_build(cache, apps)
     scratch, package = _scratch(cache, apps), (apps / "ios").resolve()
     modules, built = scratch / "stubs", scratch / "build" / "release" / "Modules"
     modules.mkdir(parents=True, exist_ok=True)
@@ -85,10 +85,15 @@ def swift_dry_bench(cache: Path, documents: Path, apps: Path = APPS) -> list[str
 
     Its arguments follow; `documents` stands for the app's. Raises VerificationFailed where it does not build.
     """
-    _swift(cache, apps, ["build", "--product", DRY_BENCH, *_building(cache, apps)])
+    _swift_build(cache, apps)
     scratch = _scratch(cache, apps)
     program = scratch / "build" / "release" / DRY_BENCH
     return chroot.command(swift.here(cache), [documents, scratch], [str(program), str(documents)])
+
+
+def _swift_build(cache: Path, apps: Path) -> None:
+    # not `swift build`: that and `swift test` throw away what the other has built
+    _swift(cache, apps, ["test", "list", *_building(cache, apps)])
 
 
 def _swift(cache: Path, apps: Path, arguments: Sequence[str], program: str = swift.SWIFT) -> str:

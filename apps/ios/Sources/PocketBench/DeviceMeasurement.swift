@@ -31,32 +31,18 @@ public struct Place: Sendable, Encodable {
   public let name: String
   public let emulated = false
   /// A simulator computes on the Mac's processor and has no Neural Engine.
-  public var trendOnly: Bool { kind == .iosSimulator }
+  public let trendOnly: Bool
   public let processor: String
   public let cores: Int
   public let system: String
 
   public init(kind: Kind, name: String, processor: String, cores: Int, system: String) {
     self.kind = kind
+    trendOnly = kind == .iosSimulator
     self.name = name
     self.processor = processor
     self.cores = cores
     self.system = system
-  }
-
-  enum CodingKeys: CodingKey {
-    case kind, name, emulated, trendOnly, processor, cores, system
-  }
-
-  public func encode(to encoder: any Encoder) throws {
-    var container = encoder.container(keyedBy: CodingKeys.self)
-    try container.encode(kind, forKey: .kind)
-    try container.encode(name, forKey: .name)
-    try container.encode(emulated, forKey: .emulated)
-    try container.encode(trendOnly, forKey: .trendOnly)
-    try container.encode(processor, forKey: .processor)
-    try container.encode(cores, forKey: .cores)
-    try container.encode(system, forKey: .system)
   }
 }
 

@@ -43,7 +43,7 @@ public actor QuestionAnswerer {
   ) async throws -> QuestionAnswerer {
     let bundle = try ModelBundle(folder: folder, wanted: .questionAnswering)
     guard bundle.isVerified || unverified else {
-      throw UnverifiedBundle(why: bundle.whyNotVerified ?? "its manifest does not say why")
+      throw UnverifiedBundle(why: bundle.whyNotVerified ?? "it does not say why")
     }
     keep(bundle.seal, in: cache)
     let loaded = try await load(bundle, units: units, cache: cache)
@@ -81,7 +81,7 @@ public actor QuestionAnswerer {
 /// A bundle whose program was made and never seen to run; it may be tried, if the user wants to.
 public struct UnverifiedBundle: Error, LocalizedError, CustomStringConvertible {
   public let why: String
-  public var description: String { "its program was never verified: \(why)" }
+  public var description: String { "it was never verified: \(why)" }
   public var errorDescription: String? { description }
 }
 

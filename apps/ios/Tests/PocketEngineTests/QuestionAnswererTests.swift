@@ -71,7 +71,7 @@ final class QuestionAnswererTests: XCTestCase {
       _ = try await QuestionAnswerer.open(folder, cache: folder)
       XCTFail("it was opened")
     } catch {
-      XCTAssertEqual("\(error)", "its program was never verified: nothing here runs it")
+      XCTAssertEqual("\(error)", "it was never verified: nothing here runs it")
     }
   }
 
