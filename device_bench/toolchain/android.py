@@ -10,16 +10,16 @@ import re
 import subprocess
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from device_bench.toolchain import chroot, debian
 from pipeline.types import MissingTool, Progress, VerificationFailed
 
 SETUP = "python -m device_bench setup"
-DEX = debian.Source(suite="bullseye", architecture="amd64")
-DEX_PACKAGES = ("dalvik-exchange",)
-"""The last release with dx, which brings android.jar along."""
+DEX = debian.Source(suite="bullseye", architecture="amd64", alone=True)
+DEX_PACKAGES = ("dalvik-exchange", "libandroid-23-java")
+"""Of the last release that has both dx and android.jar; they run on the Java that Kotlin's compiler runs on."""
 RESOURCES = debian.Source(suite="trixie", architecture="amd64")
 RESOURCES_PACKAGES = ("aapt", "android-framework-res", "base-files")
 FRAMEWORK = "/usr/share/android-framework-res/framework-res.apk"
@@ -56,7 +56,7 @@ def unpack(cache: Path, progress: Progress, mirror: str | None = None) -> Sdk:
     """The tools, fetched where they are not there yet."""
     roots = (
         debian.packages(
-            debian.Source(suite=source.suite, architecture=source.architecture, mirror=mirror),
+            replace(source, mirror=mirror),
             names,
             cache,
             progress,

@@ -38,6 +38,8 @@ class Source:
     """As Debian calls it: amd64, arm64."""
     mirror: str | None = None
     """URL of a Debian archive; None: what the system's own apt uses."""
+    alone: bool = False
+    """Without what packages depend on: where they are data, or run on something that is there anyway."""
 
 
 def why_unavailable() -> str | None:
@@ -55,12 +57,12 @@ def why_unavailable() -> str | None:
 
 def place(source: Source, names: Sequence[str], cache: Path) -> Path:
     """Where `packages` puts these packages, whether or not they are there."""
-    named = once.key(sorted(names))
+    named = once.key(sorted(names), *(["alone"] if source.alone else []))
     return cache / "debian" / f"{source.suite}-{source.architecture}-{named}"
 
 
 def packages(source: Source, names: Sequence[str], cache: Path, progress: Progress | None = None) -> Path:
-    """The root folder into which the packages and all that they depend on are unpacked.
+    """The root folder into which the packages are unpacked, with what they depend on unless it is left out.
 
     Where it is there already nothing is asked of the network. Raises MissingTool, with apt's own words, where
     packages cannot be had.
@@ -76,7 +78,7 @@ def packages(source: Source, names: Sequence[str], cache: Path, progress: Progre
         apt = _Apt(source, cache)
         with FileLock(cache / "debian" / f"{source.suite}-{source.architecture}.apt.lock"):
             say(f"fetching {', '.join(names)} for {source.architecture} from Debian {source.suite}")
-            files = apt.fetch(names)
+            files = apt.fetch_alone(names) if source.alone else apt.fetch(names)
             for file in files:
                 _checked(["dpkg-deb", "-x", str(file), str(root)])
             record = {"names": sorted(names), "files": sorted(file.name for file in files)}
@@ -116,6 +118,15 @@ class _Apt:
             raise MissingTool(f"apt did not download all of {', '.join(names)}; run it again")
         return sorted(files)
 
+    def fetch_alone(self, names: Sequence[str]) -> list[Path]:
+        """Downloads these packages and nothing else; the files, sorted."""
+        self._run("update")
+        archives = self._folder / "cache" / "archives"
+        for stale in (file for name in names for file in archives.glob(f"{name}_*.deb")):
+            stale.unlink()
+        self._run("download", *names, folder=archives)
+        return sorted(file for name in names for file in archives.glob(f"{name}_*.deb"))
+
     def _configuration(self, architecture: str) -> str:
         """The system's settings for downloads (proxies, retries) and none of its hooks."""
         dumped = _checked(["apt-config", "dump"])
@@ -141,8 +152,9 @@ class _Apt:
         }
         return "\n".join([*theirs, *(f'{name} "{value}";' for name, value in ours.items())]) + "\n"
 
-    def _run(self, *arguments: str) -> str:
-        return _checked(["apt-get", "-q", *arguments], {"APT_CONFIG": str(self._folder / "apt.conf")})
+    def _run(self, *arguments: str, folder: Path | None = None) -> str:
+        settings = {"APT_CONFIG": str(self._folder / "apt.conf")}
+        return _checked(["apt-get", "-q", *arguments], settings, folder)
 
 
 def mirror() -> str:
@@ -176,11 +188,14 @@ def _file_pattern(name: str, version: str) -> str:
     return f"{name.partition(':')[0]}_{version.replace(':', '%3a')}_*.deb"
 
 
-def _checked(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
+def _checked(
+    command: Sequence[str], environment: dict[str, str] | None = None, folder: Path | None = None
+) -> str:
     """A command's output. Raises MissingTool with its last error."""
     ran = subprocess.run(
         command,
         env={**os.environ, "LC_ALL": "C", **(environment or {})},
+        cwd=folder,
         capture_output=True,
         text=True,
         errors="replace",
