@@ -1,6 +1,6 @@
 # make run · make test · make lint · make format · make bench · make bench-export ·
-# make bench-device · make bench-distil · make counts · make apps, or apps-swift, apps-kotlin, apps-web · make web.
-# Each sets up what it needs in .venv.
+# make bench-device · make bench-distil · make counts · make apps, or apps-swift, apps-kotlin, apps-web ·
+# make apps-web-page · make web. Each sets up what it needs in .venv.
 PYTHON ?= python3.11
 TORCH := 2.13.0
 VENV := .venv
@@ -11,7 +11,7 @@ BENCH_ARGS ?=
 ADB_BUNDLE ?= runs/tiny/tflite
 
 .PHONY: run test lint format bench bench-export bench-device bench-distil counts \
-	apps apps-swift apps-kotlin apps-web web clean
+	apps apps-swift apps-kotlin apps-web apps-web-page web clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.coreml
@@ -78,6 +78,11 @@ apps-swift apps-kotlin apps-web: apps-%: $(VENV)/.all
 web: $(VENV)/.all apps/web/node_modules/.package-lock.json
 	@[ -f apps/web/public/model/manifest.json ] || $(BIN)/python -m pipeline.run --recipe pocket --target tflite --app web
 	cd apps/web && npm run build && npm run preview
+
+# Its page in a real browser: answers of pocket's golden cases, everything else with tiny.
+apps-web-page: $(VENV)/.all
+	@for recipe in pocket tiny; do [ -d runs/$$recipe/tflite ] || $(BIN)/python -m pipeline.run --recipe $$recipe --target tflite; done
+	$(BIN)/python -m device_bench.toolchain.web_page runs/pocket/tflite runs/tiny/tflite
 
 apps/web/node_modules/.package-lock.json: apps/web/package-lock.json
 	cd apps/web && npm ci --ignore-scripts --no-audit --no-fund

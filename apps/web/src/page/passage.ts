@@ -84,6 +84,6 @@ function show(what: HTMLElement): void {
 }
 
 function count(): void {
-  const { length } = editor.value;
+  const { length } = [...editor.value];
   element("characters", HTMLSpanElement).textContent = length ? counted(length, "character") : "";
 }
