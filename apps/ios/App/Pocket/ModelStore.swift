@@ -38,8 +38,5 @@ final class ModelStore {
   nonisolated static let cache = URL.cachesDirectory.appendingPathComponent("compiled-models")
 }
 
-/// What went wrong, as it is shown: the apps' errors are sentences without a capital or a full stop.
-func sentence(of error: any Error) -> String {
-  let text = error.localizedDescription
-  return text.prefix(1).uppercased() + text.dropFirst()
-}
+/// What went wrong, as it is shown: word by word what every platform says.
+func sentence(of error: any Error) -> String { error.localizedDescription }

@@ -90,5 +90,5 @@ public func load(_ bundle: ModelBundle, units: ComputeUnits, cache: URL) async t
       return try ExecuTorchProgram.load(bundle)
     }
   #endif
-  throw ProgramFailed("this app cannot run bundles for \(bundle.target); give it one for coreml")
+  throw ProgramFailed("\(bundle.name) is for \(bundle.target); this app runs coreml")
 }

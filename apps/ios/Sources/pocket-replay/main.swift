@@ -13,9 +13,8 @@ else {
     Data("usage: pocket-replay BUNDLE [cpu-only|cpu-and-ne|all]\n".utf8))
   exit(2)
 }
+let cache = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
 do {
-  let cache = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
-  defer { try? FileManager.default.removeItem(at: cache) }
   let bundle = try ModelBundle(folder: URL(fileURLWithPath: folder), wanted: .questionAnswering)
   let program = try await load(bundle, units: units, cache: cache).program
   let replay = try GoldenReplay(bundle, with: program)
@@ -23,8 +22,10 @@ do {
   print(
     "\(bundle.name) in \(program.runtime) (\(units.rawValue)): \(replay.cases) cases, "
       + "\(replay.mismatches.count) mismatches, logits at \(replay.leastDecibels) dB or better")
+  try? FileManager.default.removeItem(at: cache)
   exit(replay.mismatches.isEmpty ? 0 : 1)
 } catch {
+  try? FileManager.default.removeItem(at: cache)
   FileHandle.standardError.write(Data("\(folder): \(error)\n".utf8))
   exit(1)
 }

@@ -82,8 +82,7 @@ final class QuestionAnswererTests: XCTestCase {
         folder, cache: folder.appendingPathComponent("cache"), unverified: true)
       XCTFail("it was opened")
     } catch {
-      XCTAssertEqual(
-        "\(error)", "this app cannot run bundles for tflite; give it one for coreml")
+      XCTAssertEqual("\(error)", "made-up is for tflite; this app runs coreml")
     }
   }
 }

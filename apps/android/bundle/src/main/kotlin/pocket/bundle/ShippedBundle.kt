@@ -15,12 +15,15 @@ class ShippedBundle(private val shipped: Folder, private val copies: File) {
     /**
      * The copy's folder, and the bundle that was read from it after all of its hashes were compared.
      *
-     * A copy that no longer is what was sealed is made anew; those of other bundles are removed.
+     * A copy that no longer is what was sealed is made anew; those of other bundles are removed. One at a time in a
+     * process: two that copy would remove each other's.
      *
      * @throws BundleRefused in the sentence that every platform says
      * @throws IOException where there is no room for the copy
      */
-    fun open(wanted: Task.Kind): Pair<File, ModelBundle> {
+    fun open(wanted: Task.Kind): Pair<File, ModelBundle> = synchronized(ShippedBundle) { opened(wanted) }
+
+    private fun opened(wanted: Task.Kind): Pair<File, ModelBundle> {
         val folder = File(copies, name())
         if (folder.isDirectory) {
             try {
