@@ -117,9 +117,9 @@ def paired_ratio(
     slowed both. Whole pairs are drawn again, `resamples` times, which keeps that bond; the seed makes the
     interval repeat. With `runs_of`, the numbers of pairs that processes gave one after the other, processes are
     drawn first and pairs within them, as pairs of one process are alike (Kalibera and Jones 2013, "Rigorous
-    benchmarking in reasonable time", hierarchical resampling). A handful of processes gives percentiles that lie
-    too close together, so they are expanded as Student's t asks for (Hesterberg 2015, "What teachers should know
-    about the bootstrap", section 5.1).
+    benchmarking in reasonable time", hierarchical resampling). A handful of processes gives percentiles that
+    lie too close together, so they are expanded as Student's t asks for (Hesterberg 2015, "What teachers should
+    know about the bootstrap").
     """
     baseline, candidate = _checked(baseline_ns), _checked(candidate_ns)
     if baseline.size != candidate.size:
