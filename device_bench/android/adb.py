@@ -12,7 +12,8 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -163,6 +164,26 @@ class Connection:
     def command(self, script: str) -> list[str]:
         """What to start here so that `script` runs there, its standard streams and exit code being real."""
         return [str(self.adb.program), "-s", self.serial, "shell", "-T", script]
+
+    @contextmanager
+    def folder(self, template: str, cleanup: Callable[[str], str]) -> Iterator[str]:
+        """A new folder on the device, named after mktemp's template; `cleanup` is the script that ends its use.
+
+        Where the device is gone there is nothing more to do: what it then keeps is named in the sentence.
+        """
+        there = self.check(f"mktemp -d {template}").strip()
+        if not there.startswith(template.rstrip("X")):
+            raise DeviceError(f"device {self.serial}: mktemp said {there[:80]!r}, which is no folder")
+        try:
+            yield there
+        except BaseException as error:
+            try:
+                self.shell(cleanup(there))
+            except DeviceError:
+                error.add_note(f"{there} was not removed")
+            raise
+        else:
+            self.check(cleanup(there))
 
     def push(self, files: Sequence[Path], folder: str) -> None:
         """Files into a folder of the device. Raises DeviceError: full, refused, vanished."""

@@ -95,22 +95,11 @@ def _merged(seen: State, told: State) -> State:
 def _folder(connection: adb.Connection) -> Iterator[str]:
     """A new folder among the app's external files; the app is stopped and the folder removed afterwards."""
     connection.check(f"mkdir -p {FILES}")
-    there = connection.check(f"mktemp -d {FILES}/bench.XXXXXXXX").strip()
-    if not there.startswith(f"{FILES}/"):
-        raise DeviceError(f"device {connection.serial}: mktemp said {there[:80]!r}, which is no folder")
-    # The app runs as another user than the shell that made the folder.
-    connection.check(f"chmod 777 {there}")
-    cleanup = f"am force-stop {PACKAGE}; rm -rf {there}"
-    try:
+    stopped = f"am force-stop {PACKAGE}; rm -rf"
+    with connection.folder(f"{FILES}/bench.XXXXXXXX", lambda there: f"{stopped} {there}") as there:
+        # The app runs as another user than the shell that made the folder.
+        connection.check(f"chmod 777 {there}")
         yield there
-    except BaseException as error:
-        try:
-            connection.shell(cleanup)
-        except DeviceError:
-            error.add_note(f"{there} was not removed")
-        raise
-    else:
-        connection.check(cleanup)
 
 
 def _push(

@@ -106,7 +106,7 @@ class Android:
             queries = Path(here) / QUERIES
             request.queries.write(queries)
             files = [*native.files, queries]
-            with folder(connection) as there:
+            with connection.folder(f"{ROOM}/pocket-distil.XXXXXXXX", _ended) as there:
                 names = [f"program-{number}" for number in range(len(request.contenders))]
                 contenders = dict(zip(names, request.contenders, strict=True))
                 _push(connection, there, files, contenders, progress)
@@ -214,29 +214,12 @@ def serials(cache: Path) -> tuple[adb.Seen, ...]:
     return adb.find(cache).devices()
 
 
-@contextmanager
-def folder(connection: adb.Connection) -> Iterator[str]:
-    """A new folder on the device, whose processes are ended and which is removed afterwards.
-
-    Where the device is gone there is nothing more to do: what it then keeps is named in the sentence.
-    """
-    made_there = connection.check(f"mktemp -d {ROOM}/pocket-distil.XXXXXXXX").strip()
-    if not made_there.startswith(f"{ROOM}/"):
-        raise DeviceError(f"device {connection.serial}: mktemp said {made_there[:80]!r}, which is no folder")
-    ended = (
-        f'for f in {made_there}/*.pid; do [ -r "$f" ] && read -r p < "$f" && '
-        f'[ "$(readlink /proc/$p/cwd)" = {made_there} ] && kill -9 "$p"; done; rm -rf {made_there}'
+def _ended(there: str) -> str:
+    """The script that kills the processes whose folder this is, and removes it."""
+    return (
+        f'for f in {there}/*.pid; do [ -r "$f" ] && read -r p < "$f" && '
+        f'[ "$(readlink /proc/$p/cwd)" = {there} ] && kill -9 "$p"; done; rm -rf {there}'
     )
-    try:
-        yield made_there
-    except BaseException as error:
-        try:
-            connection.shell(ended)
-        except DeviceError:
-            error.add_note(f"{made_there} was not removed")
-        raise
-    else:
-        connection.check(ended)
 
 
 def parse_list(text: str) -> tuple[int, ...]:
