@@ -140,7 +140,7 @@ class Wiring:
     def evaluated(self, *given: object) -> None:
         pass
 
-    timed = judge = deliver = compared = finish = evaluated
+    timed = judge = deliver = compared = finish = drop = evaluated
 
 
 def keys_of(recipe: Recipe) -> dict[str, str]:
