@@ -7,33 +7,33 @@ import java.io.Closeable
 class MethodMetadata internal constructor(val name: String, val backends: Array<String>)
 
 abstract class Tensor internal constructor() {
-    open val dataAsFloatArray: FloatArray get() = TODO()
+    open val dataAsFloatArray: FloatArray get() = error("declared only")
 
     companion object {
-        @JvmStatic fun fromBlob(data: IntArray, shape: LongArray): Tensor = TODO("$data$shape")
+        @JvmStatic fun fromBlob(data: IntArray, shape: LongArray): Tensor = error("$data$shape")
 
-        @JvmStatic fun fromBlob(data: FloatArray, shape: LongArray): Tensor = TODO("$data$shape")
+        @JvmStatic fun fromBlob(data: FloatArray, shape: LongArray): Tensor = error("$data$shape")
 
-        @JvmStatic fun fromBlob(data: LongArray, shape: LongArray): Tensor = TODO("$data$shape")
+        @JvmStatic fun fromBlob(data: LongArray, shape: LongArray): Tensor = error("$data$shape")
     }
 }
 
 class EValue private constructor() {
-    fun toTensor(): Tensor = TODO()
+    fun toTensor(): Tensor = error("declared only")
 
     companion object {
-        @JvmStatic fun from(tensor: Tensor): EValue = TODO("$tensor")
+        @JvmStatic fun from(tensor: Tensor): EValue = error("$tensor")
     }
 }
 
 open class Module private constructor() : Closeable {
-    open fun forward(vararg inputs: EValue): Array<EValue> = TODO("$inputs")
+    open fun forward(vararg inputs: EValue): Array<EValue> = error("$inputs")
 
-    open fun loadMethod(methodName: String): Unit = TODO(methodName)
+    open fun loadMethod(methodName: String): Unit = error(methodName)
 
-    open fun getMethodMetadata(name: String): MethodMetadata = TODO(name)
+    open fun getMethodMetadata(name: String): MethodMetadata = error(name)
 
-    open fun destroy(): Unit = TODO()
+    open fun destroy(): Unit = error("declared only")
 
     override fun close() = destroy()
 
@@ -44,6 +44,6 @@ open class Module private constructor() : Closeable {
         @JvmStatic
         @JvmOverloads
         fun load(modelPath: String?, loadMode: Int = LOAD_MODE_FILE, numThreads: Int = 0): Module =
-            TODO("$modelPath$loadMode$numThreads")
+            error("$modelPath$loadMode$numThreads")
     }
 }

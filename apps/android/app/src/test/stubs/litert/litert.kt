@@ -9,17 +9,17 @@ enum class Status(val code: Int)
 class LiteRtException(@Suppress("UNUSED_PARAMETER") status: Status, message: String) : Exception(message)
 
 abstract class JniHandle internal constructor() : AutoCloseable {
-    final override fun close(): Unit = TODO()
+    final override fun close(): Unit = error("declared only")
 }
 
 class Environment private constructor() : JniHandle()
 
 class TensorBuffer internal constructor() : JniHandle() {
     @Throws(LiteRtException::class)
-    fun writeInt(data: IntArray): Unit = TODO("$data")
+    fun writeInt(data: IntArray): Unit = error("$data")
 
     @Throws(LiteRtException::class)
-    fun readFloat(): FloatArray = TODO()
+    fun readFloat(): FloatArray = error("declared only")
 }
 
 class CompiledModel private constructor() : JniHandle() {
@@ -38,17 +38,17 @@ class CompiledModel private constructor() : JniHandle() {
     }
 
     @Throws(LiteRtException::class)
-    fun createInputBuffer(inputName: String, signature: String? = null): TensorBuffer = TODO("$inputName$signature")
+    fun createInputBuffer(inputName: String, signature: String? = null): TensorBuffer = error("$inputName$signature")
 
     @Throws(LiteRtException::class)
-    fun createOutputBuffer(outputName: String, signature: String? = null): TensorBuffer = TODO("$outputName$signature")
+    fun createOutputBuffer(outputName: String, signature: String? = null): TensorBuffer = error("$outputName$signature")
 
     @Throws(LiteRtException::class)
     fun run(
         inputs: Map<String, TensorBuffer>,
         outputs: Map<String, TensorBuffer>,
         signature: String? = null,
-    ): Unit = TODO("$inputs$outputs$signature")
+    ): Unit = error("$inputs$outputs$signature")
 
     companion object {
         @Throws(LiteRtException::class)
@@ -58,6 +58,6 @@ class CompiledModel private constructor() : JniHandle() {
             filePath: String,
             options: Options = Options.CPU,
             optionalEnv: Environment? = null,
-        ): CompiledModel = TODO("$filePath$options$optionalEnv")
+        ): CompiledModel = error("$filePath$options$optionalEnv")
     }
 }
